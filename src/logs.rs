@@ -1,0 +1,1 @@
+//! Log lines out of records, as text or JSON.

@@ -1,0 +1,1 @@
+//! Prometheus metrics out of records and views.

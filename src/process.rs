@@ -1,0 +1,1 @@
+//! Signals that we receive, and from whom.

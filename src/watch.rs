@@ -1,0 +1,1 @@
+//! Notices that somebody changed the publish directory.

@@ -26,6 +26,10 @@ use crate::render::formats::{Place, fields};
 use crate::render::text::Text;
 use crate::snapshot::{Content, SecretName, Value};
 
+/// A comment behind a value that Node reads wrong, so that it does not take the next variable
+/// along: `dotenv` looks on for a quote without a backslash in front, `--env-file` for a `=`.
+const BOUND: &str = " #=#\"";
+
 /// Writes all fields of all `values`.
 pub(super) fn write(
     text: &mut Text,
@@ -96,9 +100,8 @@ fn write_value(text: &mut Text, value: &str) -> Result<(), &'static str> {
         text.push("\"");
         write_double_quoted(text, value);
         text.push("\"");
-        if value.ends_with('\\') {
-            // Node looks on for a quote without a backslash in front: here is one.
-            text.push(" #\"");
+        if value.ends_with('\\') || (value.contains('"') && value.contains('\n')) {
+            text.push(BOUND);
         }
     }
     Ok(())

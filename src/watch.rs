@@ -8,12 +8,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use notify::event::{EventKind, ModifyKind};
 use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::Notify;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::Sleep;
 
 use crate::error::{Class, Failure};
@@ -28,7 +27,8 @@ const DEPTH: usize = 32;
 /// Watches one publish directory and the set that its link `current` points to.
 pub struct Watch {
     directory: PathBuf,
-    told: Arc<Notify>,
+    tell: Sender<()>,
+    told: Receiver<()>,
     seen: Seen,
     source: Source,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -53,13 +53,13 @@ enum Source {
 impl Watch {
     /// Starts to watch.
     pub fn new(directory: PathBuf) -> Self {
-        let told = Arc::new(Notify::new());
+        let (tell, told) = channel(1);
         let seen = Seen::look(&directory);
-        let (source, degraded) = match watcher(&directory, seen.set.as_deref(), &told) {
+        let (source, degraded) = match watcher(&directory, seen.set.as_deref(), &tell) {
             Ok(watcher) => (Source::Kernel(watcher), None),
             Err(error) => (Source::Poll, Some(failure(&directory, &error))),
         };
-        Self { directory, told, seen, source, sleep: None, degraded }
+        Self { directory, tell, told, seen, source, sleep: None, degraded }
     }
 
     /// Waits until something below the directory may have changed since the last call. Cancelling
@@ -70,10 +70,13 @@ impl Watch {
             Source::Poll => POLL,
         };
         if self.sleep.is_none() && matches!(self.source, Source::Kernel(_)) {
-            self.told.notified().await;
+            // We hold a sender, so this ends with a word only.
+            self.told.recv().await;
         }
         self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(span))).await;
         self.sleep = None;
+        // What was told meanwhile is part of this wake-up.
+        while self.told.try_recv().is_ok() {}
         self.follow();
     }
 
@@ -91,7 +94,7 @@ impl Watch {
             return;
         }
         self.source =
-            match (watcher(&self.directory, seen.set.as_deref(), &self.told), &self.source) {
+            match (watcher(&self.directory, seen.set.as_deref(), &self.tell), &self.source) {
                 (Ok(watcher), _) => Source::Kernel(watcher),
                 (Err(_), Source::Poll) => Source::Poll,
                 (Err(error), Source::Kernel(_)) => {
@@ -114,12 +117,13 @@ impl Seen {
 fn watcher(
     directory: &Path,
     set: Option<&Path>,
-    told: &Arc<Notify>,
+    tell: &Sender<()>,
 ) -> notify::Result<RecommendedWatcher> {
-    let told = Arc::clone(told);
+    let tell = tell.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         if event.as_ref().map_or(true, may_change) {
-            told.notify_one();
+            // Full means that a wake-up is due already.
+            let _ = tell.try_send(());
         }
     })?;
     watcher.watch(directory, RecursiveMode::NonRecursive)?;

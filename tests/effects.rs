@@ -1,1 +1,18 @@
+//! What reaches out of the process, against the real thing: file systems, parsers, a database.
 
+#[path = "effects/crash.rs"]
+mod crash;
+#[path = "effects/directory.rs"]
+mod directory;
+#[path = "effects/hostile.rs"]
+mod hostile;
+#[path = "effects/parsers.rs"]
+mod parsers;
+#[path = "effects/readers.rs"]
+mod readers;
+#[path = "effects/space.rs"]
+mod space;
+#[path = "effects/support.rs"]
+mod support;
+#[path = "effects/watch.rs"]
+mod watch;

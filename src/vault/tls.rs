@@ -89,6 +89,7 @@ fn build(ca: Option<(&Path, &[u8])>) -> Result<Client, Failure> {
 }
 
 /// Why TLS failed and what to do about it; `None` where it was not TLS that failed.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's lists are long and grow")]
 pub(super) fn refusal(error: &(dyn Error + 'static)) -> Option<(String, &'static str)> {
     let error = tls_error(error)?;
     let certificate = match error {

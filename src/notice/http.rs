@@ -27,14 +27,23 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Sends `message` once.
 pub(super) async fn post(url: &str, message: Message, limit: Duration) -> Result<(), Failure> {
     let target = Target::parse(url)?;
-    let mut sent = false;
-    match timeout(limit, target.exchange(message, &mut sent)).await {
-        Ok(result) => result,
-        Err(_) => {
-            let class = if sent { Class::Unclear } else { Class::Again { after: None } };
-            Err(target.failure(class, format!("no answer within {} ms", limit.as_millis())))
-        }
-    }
+    let mut progress = Progress::Unsent;
+    let exchanged = timeout(limit, target.exchange(message, &mut progress)).await;
+    let class = match progress {
+        // The rest of the answer does not matter.
+        Progress::Answered(verdict) => return verdict,
+        Progress::Sent => Class::Unclear,
+        Progress::Unsent => Class::Again { after: None },
+    };
+    exchanged.unwrap_or_else(|_| {
+        Err(target.failure(class, format!("no answer within {} ms", limit.as_millis())))
+    })
+}
+
+enum Progress {
+    Unsent,
+    Sent,
+    Answered(Result<(), Failure>),
 }
 
 struct Target {
@@ -78,19 +87,21 @@ impl Target {
         Failure::new(class, format!("notify `{}`: {}", self.shown, why.as_ref()))
     }
 
-    async fn exchange(&self, message: Message, sent: &mut bool) -> Result<(), Failure> {
+    async fn exchange(&self, message: Message, progress: &mut Progress) -> Result<(), Failure> {
         let stream = self.connect().await?;
         let again = |why: String| self.failure(Class::Again { after: None }, why);
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| again(chain(&error)))?;
         let request = self.request(message)?;
-        *sent = true;
         let asked = async {
+            *progress = Progress::Sent;
             let response = sender
                 .send_request(request)
                 .await
                 .map_err(|error| self.failure(Class::Unclear, chain(&error)))?;
-            self.judge(response).await
+            *progress = Progress::Answered(self.judge(&response));
+            let _ = timeout(LINGER, drain(response.into_body())).await;
+            Ok(())
         };
         let mut asked = std::pin::pin!(asked);
         tokio::select! {
@@ -133,14 +144,13 @@ impl Target {
             .map_err(|error| self.failure(Class::Ours, error.to_string()))
     }
 
-    async fn judge(&self, response: Response<Incoming>) -> Result<(), Failure> {
+    fn judge(&self, response: &Response<Incoming>) -> Result<(), Failure> {
         let status = response.status();
         let after = response
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.trim().parse().ok())
             .map(Duration::from_secs);
-        let _ = timeout(LINGER, drain(response.into_body())).await;
         if status.is_success() {
             return Ok(());
         }

@@ -46,10 +46,10 @@ fn read(pid_file: &Path) -> Result<Pid, (Class, String)> {
         }
         Err(_) => return Err((Class::Ours, "its first line is no process id".to_owned())),
     };
-    match Pid::from_raw(number) {
-        Some(pid) if number > 1 && pid != getpid() => Ok(pid),
-        _ => Err((Class::Ours, format!("process {number} is never signalled"))),
-    }
+    // The library takes a negative number, which would be a process group, for a broken promise.
+    let pid = Some(number).filter(|number| *number > 1).and_then(Pid::from_raw);
+    pid.filter(|pid| *pid != getpid())
+        .ok_or_else(|| (Class::Ours, format!("process {number} is never signalled")))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Vault {
             hidden: Vec::new(),
         };
         let request = ReadSecretRequest { mount, path, version: None };
-        let answer: Envelope<Content> = self.inner.wire.send(&call, &request).await?;
+        let answer: Envelope<Box<RawValue>> = self.inner.wire.send(&call, &request).await?;
         reading(&call, answer.data, known)
     }
 
@@ -115,9 +115,11 @@ impl Vault {
 
 fn reading(
     call: &Call<'_>,
-    content: Option<Content>,
+    content: Option<Box<RawValue>>,
     known: Option<&Version>,
 ) -> Result<Reading, Failure> {
+    let content = content.map(|json| Zeroizing::new(String::from(Box::<str>::from(json))));
+    let content = content.and_then(|json| serde_json::from_str::<Content>(&json).ok());
     let parts = content.and_then(|content| content.data.zip(content.metadata));
     let Some((data, metadata)) = parts else {
         return Err(call

@@ -110,6 +110,13 @@ pub(super) fn refusal(error: &(dyn Error + 'static)) -> Option<(String, &'static
             "the server's certificate comes from an unknown authority".to_owned(),
             "name the authority's certificate in `vault.ca_cert`",
         ),
+        // An authority that was made anew under its old name.
+        CertificateError::BadSignature => (
+            "the server's certificate comes from an unknown authority: its signature is not by \
+             the key that we know under that name"
+                .to_owned(),
+            "name the authority's new certificate in `vault.ca_cert`",
+        ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
             format!("the server's certificate is for another name: {certificate}"),
             "use in `vault.address` a name that the certificate has",

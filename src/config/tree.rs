@@ -181,7 +181,7 @@ mod tests {
             ("a: 1\nb: [hvs.canary\nc: }\n", 3, "not valid"),
             ("a: *hvs.canary\n", 1, ""),
             ("a: \"hvs.canary\n", 1, "not valid"),
-            ("a: 1\n---\nhvs.canary: 2\n", 2, "document"),
+            ("a: 1\n---\nhvs.canary: 2\n", 3, "document"),
         ] {
             let error = parse(text).err().unwrap();
             assert!(error.text.contains(reason), "{text:?}: {error}");

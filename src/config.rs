@@ -24,6 +24,7 @@ use crate::config::environment::Environment;
 use crate::snapshot::SecretName;
 use crate::{notice, publish, render, vault};
 
+pub use crate::logs::Log;
 pub use overlay::Override;
 pub use problem::Problem;
 pub use tree::SyntaxError;
@@ -69,15 +70,6 @@ pub struct Listen {
     pub probes: Option<SocketAddr>,
     /// For Prometheus.
     pub metrics: Option<SocketAddr>,
-}
-
-/// What to log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: String,
-    /// JSON lines or text.
-    pub json: bool,
 }
 
 /// A configuration, and what deserves a look in it.

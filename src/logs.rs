@@ -18,10 +18,17 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::audit::event::{Level, Record};
 use crate::audit::line::{Line, Value, line};
-use crate::config::Log;
 use crate::error::Failure;
 use crate::logs::format::Lines;
-use crate::process::Sender;
+
+/// What to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// JSON lines or text.
+    pub json: bool,
+}
 
 /// Sends every line of this process to the standard error stream from now on.
 ///
@@ -146,14 +153,14 @@ pub fn configuration_warning(warning: &str) {
     tracing::warn!(target: "leasehold", event = "configuration_warning", "{warning}");
 }
 
-/// A signal came.
-pub fn signalled(signal: &str, sender: Option<Sender>, what: &str) {
+/// A signal came, from a process with this pid and uid; `what` says what is done about it.
+pub fn signalled(signal: &str, sender: Option<(i32, u32)>, what: &str) {
     tracing::info!(
         target: "leasehold",
         event = "signalled",
         signal,
-        sender_pid = sender.map(|sender| sender.pid),
-        sender_uid = sender.map(|sender| sender.uid),
+        sender_pid = sender.map(|(pid, _)| pid),
+        sender_uid = sender.map(|(_, uid)| uid),
         "{what}"
     );
 }

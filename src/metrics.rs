@@ -349,7 +349,12 @@ impl Metrics {
         let mut page = String::new();
         // Writing to a `String` cannot fail.
         let _ = encode_registry(&mut page, &self.registry);
-        page
+        // The encoder ends every help text with a full stop; the texts are to be as they are here.
+        let exact = |line: &str| match line.strip_prefix("# HELP ") {
+            Some(help) => format!("# HELP {}\n", help.trim_end_matches('.')),
+            None => format!("{line}\n"),
+        };
+        page.lines().map(exact).collect()
     }
 
     fn kind(&self, secret: &str) -> &'static str {

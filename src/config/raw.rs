@@ -305,7 +305,14 @@ impl<'a> Section<'a> {
                     self.problem(key, format!("names `{}` twice", shown(text)));
                 }
                 Node::Text(text) => texts.push(text.clone()),
-                other => self.problem(key, format!("must list texts, not {}", other.kind())),
+                other @ (Node::Null
+                | Node::Boolean(_)
+                | Node::Number(_)
+                | Node::Given { .. }
+                | Node::List(_)
+                | Node::Map(_)) => {
+                    self.problem(key, format!("must list texts, not {}", other.kind()));
+                }
             }
         }
         Some(texts)

@@ -122,6 +122,15 @@ fn examples_are_valid() {
 }
 
 #[test]
+fn the_readme_shows_a_valid_file() {
+    let (_, rest) = include_str!("../../README.md").split_once("```yaml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let config = good(text, &[]);
+    assert_eq!(config.policy.secrets.len(), 2);
+    assert!(config.listen.metrics.is_some());
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     check(
         "instnce: x

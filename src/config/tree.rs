@@ -77,11 +77,16 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
 
 // The parser's own words quote keys and values of the file.
 fn reason(error: &serde_saphyr::Error) -> &'static str {
-    match error.without_snippet() {
-        serde_saphyr::Error::DuplicateMappingKey { .. } => "the same key stands here twice",
-        serde_saphyr::Error::MultipleDocuments { .. } => "a second document begins here",
-        serde_saphyr::Error::UnknownAnchor { .. } => "an alias names an anchor that is not there",
-        _ => "not valid YAML here, or just before",
+    use serde_saphyr::Error;
+    let error = error.without_snippet();
+    if matches!(error, Error::DuplicateMappingKey { .. }) {
+        "the same key stands here twice"
+    } else if matches!(error, Error::MultipleDocuments { .. }) {
+        "a second document begins here"
+    } else if matches!(error, Error::UnknownAnchor { .. }) {
+        "an alias names an anchor that is not there"
+    } else {
+        "not valid YAML here, or just before"
     }
 }
 

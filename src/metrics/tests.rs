@@ -73,9 +73,9 @@ fn the_guides_names_labels_help_and_buckets() {
     let metrics = metrics();
     let page = metrics.page();
     for line in [
-        "# HELP secret_rotation_total Total number of secret rotations.",
+        "# HELP secret_rotation_total Total number of secret rotations",
         "# TYPE secret_rotation_total counter",
-        "# HELP secret_rotation_duration_seconds Duration of secret rotation in seconds.",
+        "# HELP secret_rotation_duration_seconds Duration of secret rotation in seconds",
         "# TYPE secret_rotation_duration_seconds histogram",
     ] {
         assert!(page.lines().any(|found| found == line), "{line}\n{page}");

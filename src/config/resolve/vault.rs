@@ -44,7 +44,7 @@ fn address(section: &Section<'_>) -> Option<String> {
     let Some(host) = uri.host().filter(|host| !host.is_empty()) else {
         return wrong("has no host");
     };
-    if uri.path().trim_matches('/') != "" || uri.query().is_some() {
+    if !uri.path().trim_matches('/').is_empty() || uri.query().is_some() {
         return wrong("must have no path");
     }
     match uri.scheme_str() {

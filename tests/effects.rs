@@ -1,5 +1,14 @@
 //! What reaches out of the process, against the real thing: file systems, parsers, a database.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_in_result,
+    reason = "a test that cannot go on has failed"
+)]
+
 #[path = "effects/crash.rs"]
 mod crash;
 #[path = "effects/directory.rs"]

@@ -20,6 +20,8 @@ use crate::error::{Class, Failure, chain};
 use crate::notice::message::Message;
 
 const MAX_ANSWER: usize = 64 * 1024;
+/// A longer `Retry-After` is not believed.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// How long an acknowledged answer's body is listened to, so that the app sees no broken
 /// connection.
 const LINGER: Duration = Duration::from_secs(1);
@@ -57,10 +59,10 @@ struct Target {
 
 impl Target {
     fn parse(url: &str) -> Result<Self, Failure> {
-        let shown: String = url.split(['?', '#']).next().unwrap_or_default().chars().collect();
-        let shown = match shown.split_once('@') {
+        let shown = url.split(['?', '#']).next().unwrap_or_default();
+        let shown = match shown.rsplit_once('@') {
             Some((_, behind)) => format!("http://{behind}"),
-            None => shown,
+            None => shown.to_owned(),
         };
         let refuse = |why: &str| {
             Failure::new(Class::Ours, format!("notify `{shown}`: {why}"))
@@ -150,7 +152,7 @@ impl Target {
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs);
+            .map(|count| Duration::from_secs(count).min(MAX_RETRY_AFTER));
         if status.is_success() {
             return Ok(());
         }

@@ -146,8 +146,10 @@ impl Publisher {
             .inspect_err(|_| {
                 let _ = self.root.remove(temporary.as_str());
             })
-            .and_then(|()| self.sync(&self.root))
-            .map_err(|errno| self.failure(&linking, errno))
+            .map_err(|errno| self.failure(&linking, errno))?;
+        // The link is there: it is too late to fail.
+        let _ = self.sync(&self.root);
+        Ok(())
     }
 
     /// Removes empty directories where links shall be; one with something in it is not ours to

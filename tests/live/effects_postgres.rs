@@ -180,7 +180,7 @@ async fn a_silent_database_is_given_up() {
 
 const HBA: &str = "\
 local all all trust
-hostssl all postgres 127.0.0.1/32 scram-sha-256
+hostssl all postgres,app 127.0.0.1/32 scram-sha-256
 hostnossl all plain 127.0.0.1/32 scram-sha-256
 ";
 
@@ -258,6 +258,16 @@ async fn weak_modes_go_plain(dir: &Path, port: u16) {
         probe(&connection, &plain).await.unwrap();
         let wrong = credential("plain", "wrong");
         assert_eq!(probe(&connection, &wrong).await.unwrap_err().class, Class::Denied);
+    }
+
+    // A session over TLS ends as surely as one without.
+    client.batch_execute("CREATE ROLE app LOGIN PASSWORD 'hunter2'").await.unwrap();
+    let app = credential("app", "hunter2");
+    for _ in 0..10 {
+        let connection =
+            Connection { port, sslmode: SslMode::Require, ..connection(&["127.0.0.1"]) };
+        let oid = probe(&connection, &app).await.unwrap();
+        assert_eq!(sessions(&client, oid).await, 0);
     }
     let strict = Connection { port, sslmode: SslMode::Require, ..connection(&["127.0.0.1"]) };
     assert_eq!(probe(&strict, &plain).await.unwrap_err().class, Class::Denied);

@@ -1,5 +1,6 @@
 //! Leases of database logins, with the database behind them.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leasehold::error::Class;
@@ -141,4 +142,49 @@ async fn a_database_that_is_down_costs_no_lease() {
         no_secret_in(&failure, &[lease, &token, &grant.credential.password]);
     }
     vault.lookup_lease(&token, lease).await.unwrap();
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let poisoned = |_| std::io::Error::other("another test thread panicked");
+        self.0.lock().map_err(poisoned)?.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The libraries write their own log lines; none of ours can hold a secret.
+#[tokio::test]
+async fn even_the_most_talkative_log_holds_no_secret() {
+    let log = Log::default();
+    let into = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+        .with_writer(move || into.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let admin = Admin::from_env();
+    let mount = admin.database(pg_port()).await;
+    let token = admin.token(json!({ "policies": ["root"], "ttl": "1h" })).await;
+    let vault = Watched::new(&settings(&admin.address)).vault;
+    let grant = vault.issue(&token, &app(&mount)).await.unwrap();
+    postgres::probe(&connection(), &grant.credential).await.unwrap();
+    vault.renew_lease(&token, &grant.lease_id, Duration::from_secs(60)).await.unwrap();
+    vault.revoke_lease(&token, &grant.lease_id).await.unwrap();
+    vault.lookup_lease(&token, &grant.lease_id).await.unwrap_err();
+    vault.revoke_token(&token).await.unwrap();
+
+    let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(written.contains(&format!("{mount}/creds/app")), "the libraries are silent");
+    for secret in [&token, &grant.lease_id, &grant.credential.password] {
+        assert!(!written.contains(secret.expose()), "{written}");
+    }
 }

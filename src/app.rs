@@ -58,7 +58,17 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), F
     let (agent, first) = Agent::adopt(config.policy, kept, on_disk, seed, clock.now());
     let files = config.files;
     let driver = Driver {
-        agent, first, clock, store, publisher, files, watch, outside, metrics, view, heartbeat,
+        agent,
+        first,
+        clock,
+        store,
+        publisher,
+        files,
+        watch,
+        outside,
+        metrics,
+        view,
+        heartbeat,
     };
     let ended = driver::run(driver, stop).await;
     servers.shutdown().await;

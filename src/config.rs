@@ -22,7 +22,7 @@ use crate::agent::Policy;
 use crate::agent::command::TargetName;
 use crate::config::environment::Environment;
 use crate::snapshot::SecretName;
-use crate::{notice, publish, render, vault};
+use crate::{notice, publish, render, state, vault};
 
 pub use crate::logs::Log;
 pub use overlay::Override;
@@ -47,20 +47,11 @@ pub struct Config {
     /// Whom to tell.
     pub targets: BTreeMap<TargetName, notice::Settings>,
     /// Where the state lives.
-    pub state: StateSettings,
+    pub state: state::Settings,
     /// Where to listen.
     pub listen: Listen,
     /// What to log.
     pub log: Log,
-}
-
-/// Where the state lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateSettings {
-    /// Memory-backed, ours alone.
-    pub directory: PathBuf,
-    /// Allow a directory that is not memory-backed.
-    pub allow_disk: bool,
 }
 
 /// Where to listen; port 0 picks one.

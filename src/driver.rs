@@ -217,10 +217,7 @@ impl Turning {
         self.unsaved.clone().map_or(Ok(()), Err)
     }
 
-    fn publish(
-        &mut self,
-        snapshot: &Snapshot,
-    ) -> Result<crate::agent::event::Visible, Failure> {
+    fn publish(&mut self, snapshot: &Snapshot) -> Result<crate::agent::event::Visible, Failure> {
         let rendering = render::render(&self.driver.files, snapshot)?;
         let fingerprints = status::fingerprints(&rendering, self.driver.store.key());
         let now = self.driver.clock.now();

@@ -165,6 +165,39 @@ pub fn signalled(signal: &str, sender: Option<(i32, u32)>, what: &str) {
     );
 }
 
+/// The state cannot be written; until it can, no lease is made and nothing published.
+pub fn state_unwritten(failure: &Failure) {
+    tracing::error!(
+        target: "leasehold",
+        event = "state_unwritten",
+        error = failure.text,
+        hint = failure.hint,
+        "the state cannot be written; no lease is made and nothing published until it can"
+    );
+}
+
+/// `status.json` cannot be written.
+pub fn status_unwritten(failure: &Failure) {
+    tracing::warn!(
+        target: "leasehold",
+        event = "status_unwritten",
+        error = failure.text,
+        hint = failure.hint,
+        "status.json is out of date"
+    );
+}
+
+/// Changes in the publish directory are found by looking, not told by the kernel.
+pub fn watch_degraded(failure: &Failure) {
+    tracing::warn!(
+        target: "leasehold",
+        event = "watch_degraded",
+        error = failure.text,
+        hint = failure.hint,
+        "the kernel does not tell of changed files; looking twice a second"
+    );
+}
+
 /// A listener cannot take connections for now.
 pub fn accept_failed(listener: &str, failure: &Failure) {
     tracing::warn!(

@@ -139,7 +139,9 @@ fn prepare(settings: &Settings) -> Result<(), Failure> {
     let (owner, us) = (meta.uid(), nix::unistd::geteuid().as_raw());
     if owner != us && us != 0 {
         let text = format!("the state directory `{shown}` belongs to uid {owner}, we are uid {us}");
-        return Err(Failure::new(Class::Ours, text).hint("run every Leasehold of a pod as one user"));
+        return Err(
+            Failure::new(Class::Ours, text).hint("run every Leasehold of a pod as one user")
+        );
     }
     if meta.mode() & 0o077 != 0 {
         close_to_others(directory)?;
@@ -187,10 +189,12 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            let text = format!("another process holds the state directory `{}`", directory.display());
+            let text =
+                format!("another process holds the state directory `{}`", directory.display());
             let failure = Failure::new(Class::Again { after: None }, text);
             Err(OpenError::Locked(
-                failure.hint("stop the other Leasehold, or give this one its own `state.directory`"),
+                failure
+                    .hint("stop the other Leasehold, or give this one its own `state.directory`"),
             ))
         }
         Err(TryLockError::Error(error)) => Err(unusable(error)),
@@ -210,9 +214,8 @@ fn read(directory: &Path) -> Result<Option<Stored<'static>>, Failure> {
     }
     let unreadable = |what: String| {
         let text = format!("read the state from `{}`: {what}", path.display());
-        Failure::new(Class::Ours, text).hint(
-            "its leases end by themselves; move the file away to start anew, with new leases",
-        )
+        Failure::new(Class::Ours, text)
+            .hint("its leases end by themselves; move the file away to start anew, with new leases")
     };
     #[derive(Deserialize)]
     struct Versioned {
@@ -288,7 +291,8 @@ mod tests {
 
     #[test]
     fn a_directory_on_disk_is_refused() {
-        let settings = Settings { directory: "/usr/leasehold-test-state".into(), allow_disk: false };
+        let settings =
+            Settings { directory: "/usr/leasehold-test-state".into(), allow_disk: false };
         let result = Store::open(&settings);
         let _ = std::fs::remove_dir(&settings.directory);
         let Err(OpenError::Unusable(failure)) = result else { panic!("opened") };

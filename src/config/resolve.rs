@@ -19,7 +19,8 @@ use crate::config::environment::Environment;
 use crate::config::problem::{Problem, Problems};
 use crate::config::raw::{Keys, Reading, Section, shown};
 use crate::config::tree::Node;
-use crate::config::{Config, Listen, Loaded, Log, StateSettings};
+use crate::config::{Config, Listen, Loaded, Log};
+use crate::state;
 
 const TOP: Keys = Keys {
     known: &[
@@ -116,7 +117,7 @@ fn keep(policies: &BTreeMap<crate::snapshot::SecretName, SecretPolicy>) -> Durat
     graces.fold(Duration::from_secs(60), Duration::max)
 }
 
-fn state(top: &Section<'_>, publish: Option<&PathBuf>) -> Option<StateSettings> {
+fn state(top: &Section<'_>, publish: Option<&PathBuf>) -> Option<state::Settings> {
     let section = top.section("state", Keys { known: &["directory", "allow_disk"], later: &[] });
     let directory = match section.has("directory") {
         true => section.file("directory")?,
@@ -129,7 +130,7 @@ fn state(top: &Section<'_>, publish: Option<&PathBuf>) -> Option<StateSettings> 
             "the state holds every secret: give it a volume that the app does not mount",
         );
     }
-    Some(StateSettings { directory, allow_disk: section.boolean("allow_disk", false) })
+    Some(state::Settings { directory, allow_disk: section.boolean("allow_disk", false) })
 }
 
 fn listen(top: &Section<'_>) -> Listen {

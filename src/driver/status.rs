@@ -40,7 +40,9 @@ struct File<'a> {
 pub(super) fn fingerprints(rendering: &Rendering, key: &[u8]) -> BTreeMap<String, String> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     let files = rendering.files.iter();
-    files.map(|(path, file)| (path.clone(), hex(&hmac::sign(&key, &file.bytes).as_ref()[..16]))).collect()
+    files
+        .map(|(path, file)| (path.clone(), hex(&hmac::sign(&key, &file.bytes).as_ref()[..16])))
+        .collect()
 }
 
 /// The file's text.

@@ -14,8 +14,7 @@ use crate::agent::view::View;
 use crate::server::{Answer, Page};
 use crate::time::Moment;
 
-/// The loop is dead when it gave no sign for this long. It must turn several times in it, also
-/// when nothing happens.
+/// How late the loop may be for a turn that it promised before it counts as dead.
 pub const SILENCE: Duration = Duration::from_secs(15);
 
 /// The loop's sign of life; clones share it.
@@ -23,12 +22,13 @@ pub const SILENCE: Duration = Duration::from_secs(15);
 pub struct Heartbeat(Arc<AtomicU64>);
 
 impl Heartbeat {
-    /// The loop turns at `now`.
-    pub fn beat(&self, now: Moment) {
-        self.0.store(now.as_micros(), Ordering::Relaxed);
+    /// The loop turns now, and again at `next` at the latest; where nothing is due, when something
+    /// happens. So a sign of life costs no wake-up of its own.
+    pub fn promise(&self, next: Option<Moment>) {
+        self.0.store(next.map_or(u64::MAX, Moment::as_micros), Ordering::Relaxed);
     }
 
-    /// Whether the loop turned within [`SILENCE`] before `now`.
+    /// Whether no promised turn is more than [`SILENCE`] late at `now`.
     pub fn alive(&self, now: Moment) -> bool {
         Moment::from_micros(self.0.load(Ordering::Relaxed)) + SILENCE >= now
     }
@@ -124,7 +124,7 @@ mod tests {
         let heartbeat = Heartbeat::default();
         let now = Moment::from_micros(1_000_000_000_000);
         assert!(!heartbeat.alive(now));
-        heartbeat.clone().beat(now);
+        heartbeat.clone().promise(Some(now));
         assert!(heartbeat.alive(now + SILENCE));
         assert!(!heartbeat.alive(now + SILENCE + Duration::from_micros(1)));
     }

@@ -183,8 +183,9 @@ impl Secrets {
                         lookup: database.lookup,
                     })
                 }
-                (Kind::Kv { poll }, Source::Kv { .. }) => {
-                    SecretPolicy::Polled(PolledPolicy { required, poll: *poll })
+                (Kind::Kv { poll }, Source::Kv { mount, path }) => {
+                    let source = format!("{mount}/{path}");
+                    SecretPolicy::Polled(PolledPolicy { source, required, poll: *poll })
                 }
                 (Kind::Database(_), Source::Kv { .. })
                 | (Kind::Kv { .. }, Source::Database { .. }) => {

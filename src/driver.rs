@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::watch as channel;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet, LocalSet};
 
 use crate::agent::Agent;
 use crate::agent::command::Command;
@@ -74,7 +74,12 @@ struct Turning {
 ///
 /// # Errors
 /// When the kernel gives no timer.
-pub async fn run(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+pub async fn run(driver: Driver, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    // One thread runs everything, so no task needs to be sent to another.
+    LocalSet::new().run_until(turn(driver, stop)).await
+}
+
+async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), Failure> {
     let mut alarm = Alarm::new()?;
     let first = std::mem::take(&mut driver.first);
     let mut turning = Turning {
@@ -197,7 +202,7 @@ impl Turning {
 
     fn start(&mut self, command: Command) {
         let outside = self.driver.outside.clone();
-        let task = self.tasks.spawn(tasks::carry_out(outside, command.clone()));
+        let task = self.tasks.spawn_local(tasks::carry_out(outside, command.clone()));
         self.started.insert(task.id(), command);
     }
 

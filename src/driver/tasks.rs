@@ -146,12 +146,3 @@ pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option
         | Command::Exit => return None,
     })
 }
-fn zz<T: Send>(_: T) {}
-fn z1(v: &'static Vault, r: &'static [String]) { zz(v.login(r)) }
-fn z2(v: &'static Vault, r: &'static crate::secret::Secret) { zz(v.lookup_token(r)) }
-fn z3(v: &'static Vault, r: &'static crate::secret::Secret) { zz(v.renew_token(r, None)) }
-fn z4(v: &'static Vault, r: &'static crate::secret::Secret) { zz(v.revoke_token(r)) }
-fn z5(v: &'static Vault, r: &'static crate::secret::Secret, s: &'static Source) { zz(v.issue(r, s)) }
-fn z6(v: &'static Vault, r: &'static crate::secret::Secret) { zz(v.lookup_lease(r, r)) }
-fn z7(v: &'static Vault, r: &'static crate::secret::Secret) { zz(v.revoke_lease(r, r)) }
-fn z8(v: &'static Vault, r: &'static crate::secret::Secret, s: &'static Source) { zz(v.read(r, s, None)) }

@@ -39,7 +39,7 @@ check: ## format, lints, documentation, and what the dependencies may be
 size: ## build the release binary; it stays below 10 MB, and at rest below 10 MiB of memory
 	@$(TOOLS) servers
 	cargo build --release --bin leasehold
-	@tests/support/servers.py -- $(PYTHON) tests/support/size.py $(TARGET)/release/leasehold
+	@$(PYTHON) tests/support/size.py $(TARGET)/release/leasehold
 
 tools: ## install what the others need: OpenBao, PostgreSQL, cargo-deny
 	@$(TOOLS) servers node deny

@@ -152,7 +152,12 @@ def summary(options, facts):
         passed = passed and right
     if not passed:
         texts = [text for program in facts["programs"] for text in program.texts]
-        for line in [*texts, *map(str, facts["notable"]), *facts["other"]][-20:]:
+        early = [
+            f"{held.username} refused {held.refused - held.confirmed:.2f} s after the evidence: "
+            f"{held.early}"
+            for held in facts["credentials"] if held.early
+        ]
+        for line in [*texts, *early, *map(str, facts["notable"]), *facts["other"]][-20:]:
             print(f"        {line}")
     return passed
 

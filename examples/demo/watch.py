@@ -6,6 +6,7 @@ believes the agent where a server can be asked.
 """
 
 import configparser
+import datetime
 import json
 import subprocess
 import threading
@@ -92,7 +93,7 @@ class Watch:
 
     def took(self, line):
         """One line of the agent's log."""
-        now, event, lease = time.monotonic(), line.get("event"), line.get("lease")
+        now, event, lease = moment_of(line), line.get("event"), line.get("lease")
         with self.lock:
             if event == "lease_issued":
                 held = self._credential(line["username"])
@@ -154,6 +155,15 @@ class Watch:
     def all(self):
         with self.lock:
             return list(self.credentials.values())
+
+
+def moment_of(line):
+    """When a record was made, on the monotonic clock: a busy machine lets it wait in the pipe."""
+    try:
+        made = datetime.datetime.fromisoformat(line["timestamp"]).timestamp()
+    except (KeyError, ValueError):
+        return time.monotonic()
+    return time.monotonic() - max(0.0, time.time() - made)
 
 
 def login(postgres, dbname, held):

@@ -1,8 +1,11 @@
 """The demo's live view: redrawn in place on a terminal, a line every few seconds elsewhere."""
 
+import re
+import shutil
 import sys
 import time
 
+ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 STAGES = ("issued", "published", "confirmed", "draining", "ended")
 EVERY = 5
 
@@ -19,9 +22,10 @@ class Screen:
     def show(self, facts):
         if self.live:
             lines = self._picture(facts)
+            width = shutil.get_terminal_size().columns
             # Up to the first line of the last picture, then each line anew.
             up = f"\x1b[{self.height}A" if self.height else ""
-            sys.stdout.write(up + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[J")
+            sys.stdout.write(up + "".join(f"\x1b[2K{fit(line, width)}\n" for line in lines) + "\x1b[J")
             sys.stdout.flush()
             self.height = len(lines)
         elif time.monotonic() - self.said >= EVERY:
@@ -62,3 +66,10 @@ class Screen:
 
     def _cell(self, moment):
         return f"{'·':>11}" if moment is None else f"{moment - self.began:9.1f} s"
+
+
+def fit(line, width):
+    """`line` cut to what one row can show: a wrapped one would spoil the redrawing."""
+    if len(ESCAPE.sub("", line)) < width:
+        return line
+    return ESCAPE.sub("", line)[: width - 1]

@@ -148,8 +148,8 @@ class Watch:
         if found is None:
             held.last_login = began
         elif any(word in found for word in REFUSED):
-            held.refused = began
-            if began < held.confirmed + self.grace:
+            held.refused = time.monotonic()
+            if held.refused < held.confirmed + self.grace:
                 held.early = found
 
     def all(self):

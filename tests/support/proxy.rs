@@ -10,6 +10,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -121,6 +122,7 @@ pub struct Proxy {
     pub address: String,
     rule: Arc<Mutex<Rule>>,
     seen: Arc<Mutex<Vec<String>>>,
+    answers: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Proxy {
@@ -131,6 +133,7 @@ impl Proxy {
             address: format!("http://{}", listener.local_addr().unwrap()),
             rule: Arc::new(Mutex::new(Box::new(|_, _| Verdict::Pass))),
             seen: Arc::default(),
+            answers: Arc::default(),
         };
         let (shared, client) = (proxy.clone(), bao::client());
         tokio::spawn(async move {
@@ -163,6 +166,13 @@ impl Proxy {
         seen.iter().filter(|path| path.contains(part)).cloned().collect()
     }
 
+    /// Every text that stands at `pointer` in an answer of Vault.
+    pub fn answered(&self, pointer: &str) -> Vec<String> {
+        let answers = self.answers.lock().unwrap();
+        let texts = answers.iter().filter_map(|answer| answer.pointer(pointer)?.as_str());
+        texts.filter(|text| !text.is_empty()).map(str::to_owned).collect()
+    }
+
     async fn answer(
         &self,
         request: Request<Incoming>,
@@ -192,6 +202,7 @@ impl Proxy {
                 }
             }
         };
+        self.answers.lock().unwrap().extend(serde_json::from_slice::<Value>(&body));
         if let Verdict::Late(span) = verdict {
             tokio::time::sleep(span).await;
         }

@@ -156,7 +156,7 @@ impl Eyes {
             let one = known.get_mut(&login.user).unwrap();
             match result {
                 Ok(()) => one.worked = Some(tried),
-                Err(state) if refused(&state) => one.refused = Some(tried),
+                Err(state) if refused(&state) => one.refused = Some(now()),
                 Err(text) => self.failures.lock().unwrap().push(format!("{}: {text}", login.user)),
             }
         }

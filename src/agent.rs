@@ -2,17 +2,46 @@
 //!
 //! Receives [`event::Event`]s and the time, gives [`command::Command`]s. Never reads a clock, a
 //! file, the environment or true randomness: a year of rotations with faults runs in milliseconds.
+//!
+//! The agent is made of parts that each own their state: [`session`], [`leased`] and [`polled`]
+//! secrets, the [`publication`], one [`target`] for each notify entry. Only `Agent` passes facts
+//! between them: session up, value of a secret, version visible, version told.
 
 pub mod command;
+pub mod context;
 pub mod event;
+pub mod leased;
+pub mod polled;
+pub mod publication;
+pub mod session;
+pub mod target;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agent::command::TargetName;
-use crate::snapshot::{Connection, SecretName};
+use serde::{Deserialize, Serialize};
+
+use crate::agent::command::{Command, TargetName};
+use crate::agent::context::Context;
+use crate::agent::event::{Event, Op};
+use crate::agent::leased::Leased;
+use crate::agent::polled::Polled;
+use crate::agent::publication::{Publication, Versions};
+use crate::agent::session::{Session, Turn};
+use crate::agent::target::Target;
+use crate::agent::view::View;
+use crate::audit::event::Record;
+use crate::error::{Class, Failure};
+use crate::snapshot::{Connection, Generation, SecretName, Value};
+use crate::time::Moment;
+
+/// How often Vault is asked whether the token lives where no secret says.
+const LOOKUP: Duration = Duration::from_secs(30);
+
+/// What one fact may set in motion within one call settles in fewer rounds than this.
+const ROUNDS: usize = 8;
 
 /// What the agent shall do; valid by construction.
 #[derive(Clone, Debug)]
@@ -71,6 +100,8 @@ pub struct LeasedPolicy {
 /// How a polled secret is kept fresh.
 #[derive(Clone, Debug)]
 pub struct PolledPolicy {
+    /// Where the value comes from, as text; when it changes, the value is read anew.
+    pub source: String,
     /// Whether nothing is published without it.
     pub required: bool,
     /// How often to ask.
@@ -86,4 +117,498 @@ pub enum Confirm {
     Told,
     /// Sessions of the new role are there and of the old none.
     Moved,
+}
+
+/// What the next process takes over.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Kept {
+    generation: Generation,
+    session: session::Kept,
+    leased: BTreeMap<SecretName, leased::Kept>,
+    polled: BTreeMap<SecretName, polled::Kept>,
+    acknowledged: BTreeMap<TargetName, Versions>,
+}
+
+/// The agent.
+pub struct Agent {
+    on_stop: OnStop,
+    stop_timeout: Duration,
+    session: Session,
+    leased: BTreeMap<SecretName, Leased>,
+    /// Leased secrets that the policy no longer has; their leases drain.
+    retired: BTreeMap<SecretName, Leased>,
+    polled: BTreeMap<SecretName, Polled>,
+    targets: BTreeMap<TargetName, Target>,
+    publication: Publication,
+    stop: Option<Stop>,
+    rng: fastrand::Rng,
+    next_op: u64,
+}
+
+struct Stop {
+    deadline: Moment,
+    /// From here on the tokens are revoked whatever is still under them.
+    tokens_at: Moment,
+    exited: bool,
+}
+
+impl Agent {
+    /// The only way to an agent: first start, restart and reload go on from what was kept.
+    /// `on_disk` is the generation that readers see, `seed` spreads the timing.
+    pub fn adopt(
+        policy: Policy,
+        kept: Kept,
+        on_disk: Generation,
+        seed: u64,
+        now: Moment,
+    ) -> (Self, Vec<Command>) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut next_op = 0;
+        let mut cx = Context::new(now, &mut rng, &mut next_op);
+        let Kept { generation, session, leased: mut kept_leases, mut polled, mut acknowledged } =
+            kept;
+        let mut agent = Self {
+            on_stop: policy.on_stop,
+            stop_timeout: policy.stop_timeout,
+            session: Session::adopt(session, now),
+            leased: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            polled: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            publication: Publication::adopt(generation.max(on_disk)),
+            stop: None,
+            rng: fastrand::Rng::with_seed(seed ^ now.as_micros()),
+            next_op: 0,
+        };
+        for (name, secret) in policy.secrets {
+            match secret {
+                SecretPolicy::Leased(policy) => {
+                    let kept = kept_leases.remove(&name);
+                    let leased = Leased::adopt(&mut cx, name.clone(), policy, kept);
+                    agent.leased.insert(name, leased);
+                }
+                SecretPolicy::Polled(policy) => {
+                    let polled = Polled::adopt(name.clone(), policy, polled.remove(&name));
+                    agent.polled.insert(name, polled);
+                }
+            }
+        }
+        for (name, kept) in kept_leases {
+            let mut retired =
+                Leased::adopt(&mut cx, name.clone(), LeasedPolicy::retired(), Some(kept));
+            retired.drain_all(&mut cx, false);
+            agent.retired.insert(name, retired);
+        }
+        for (name, secrets) in policy.targets {
+            let told = acknowledged.remove(&name).unwrap_or_default();
+            agent.targets.insert(name.clone(), Target::adopt(name, secrets, told));
+        }
+        let leases = agent.leased.values().map(Leased::leases).sum();
+        if leases > 0 || generation > Generation(0) {
+            cx.record(Record::Adopted { leases, generation });
+        }
+        let dead = agent.dead_sessions();
+        for id in dead {
+            agent.session_died(&mut cx, id);
+        }
+        let commands = cx.finish();
+        agent.next_op = next_op;
+        (agent, commands)
+    }
+
+    /// What the next process takes over.
+    pub fn kept(&self) -> Kept {
+        let leased = self.leased.iter().chain(&self.retired);
+        let polled = self.polled.iter();
+        let targets = self.targets.iter();
+        Kept {
+            generation: self.publication.generation(),
+            session: self.session.kept(),
+            leased: leased.map(|(name, secret)| (name.clone(), secret.kept())).collect(),
+            polled: polled
+                .filter_map(|(name, secret)| Some((name.clone(), secret.kept()?)))
+                .collect(),
+            acknowledged: targets.map(|(name, target)| (name.clone(), target.kept())).collect(),
+        }
+    }
+
+    /// Takes one event and gives everything that is now to be done, in this order.
+    pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Command> {
+        let mut rng = self.rng.clone();
+        let mut next_op = self.next_op;
+        let mut cx = Context::new(now, &mut rng, &mut next_op);
+        self.take(&mut cx, event);
+        for _ in 0..ROUNDS {
+            self.advance(&mut cx);
+            if self.wakeup(now).is_none_or(|at| at > now) {
+                break;
+            }
+        }
+        let commands = cx.finish();
+        (self.rng, self.next_op) = (rng, next_op);
+        commands
+    }
+
+    /// When [`Event::Wake`] is due if nothing else happens.
+    pub fn next_wakeup(&self, now: Moment) -> Option<Moment> {
+        self.wakeup(now)
+    }
+
+    fn take(&mut self, cx: &mut Context, event: Event) {
+        match event {
+            Event::Wake => {}
+            Event::LoggedIn { op, sent, result } => {
+                let around = self.around_session();
+                self.session.logged_in(cx, op, sent, result, &around);
+            }
+            Event::TokenSeen { op, sent, result } => {
+                if let Turn::Died(id) = self.session.seen(cx, op, sent, result) {
+                    self.session_died(cx, id);
+                }
+            }
+            Event::TokenRevoked { op, result } => self.session.revoked(cx, op, result),
+            Event::Issued { op, secret, sent, result } => {
+                self.issued(cx, op, &secret, sent, result)
+            }
+            Event::LeaseSeen { op, sent, result } => {
+                if let Some(secret) = self.all_leased().find(|secret| secret.waits_for(op)) {
+                    secret.lease_seen(cx, op, sent, result);
+                }
+            }
+            Event::LeaseRevoked { op, result } => {
+                if let Some(secret) = self.all_leased().find(|secret| secret.waits_for(op)) {
+                    secret.lease_revoked(cx, op, result);
+                }
+            }
+            Event::Read { op, result } => {
+                let mut polled = self.polled.values_mut();
+                let denied = polled
+                    .find(|secret| secret.waits_for(op))
+                    .is_some_and(|secret| secret.read(cx, result));
+                if denied {
+                    self.session.doubt();
+                }
+            }
+            Event::Probed { op, result } => {
+                for secret in self.leased.values_mut() {
+                    secret.probed(cx, op, result.clone());
+                }
+            }
+            Event::Counted { op, result } => {
+                for secret in self.leased.values_mut() {
+                    secret.counted(cx, op, result.clone());
+                }
+            }
+            Event::Rehearsed { result } => self.publication.rehearsal(cx, result),
+            Event::Published { result } => {
+                self.publication.published(cx, result);
+                if let Some(visible) = self.publication.visible() {
+                    for (name, secret) in &mut self.leased {
+                        secret.visible(cx, visible.get(name));
+                    }
+                }
+            }
+            Event::Delivered { op, result } => {
+                for target in self.targets.values_mut() {
+                    target.delivered(cx, op, result.clone());
+                }
+            }
+            Event::Drifted { file } => self.publication.drifted(cx.now, file),
+            Event::Stop => self.begin_stop(cx),
+        }
+    }
+
+    fn issued(
+        &mut self,
+        cx: &mut Context,
+        op: Op,
+        name: &SecretName,
+        sent: Moment,
+        result: Result<crate::lease::Grant, Failure>,
+    ) {
+        if result.as_ref().is_err_and(|failure| failure.class == Class::Denied) {
+            self.session.doubt();
+        }
+        let (session, stopping) = (&self.session, self.stop.is_some());
+        let on_stop = self.on_stop;
+        if let Some(secret) = self.leased.get_mut(name).filter(|secret| secret.issues(op)) {
+            let usable = |id| session.alive(id) && !(stopping && on_stop != OnStop::Keep);
+            secret.issued(cx, sent, result, usable);
+        }
+    }
+
+    fn all_leased(&mut self) -> impl Iterator<Item = &mut Leased> {
+        self.leased.values_mut().chain(self.retired.values_mut())
+    }
+
+    fn session_died(&mut self, cx: &mut Context, id: session::SessionId) {
+        for secret in self.all_leased() {
+            secret.session_died(cx, id);
+        }
+    }
+
+    /// Sessions that leases name though their tokens are gone.
+    fn dead_sessions(&self) -> BTreeSet<session::SessionId> {
+        let all = self.leased.values().chain(self.retired.values());
+        all.flat_map(Leased::sessions).filter(|id| !self.session.alive(*id)).collect()
+    }
+
+    fn around_session(&self) -> session::Surroundings {
+        let leased = || self.leased.values();
+        session::Surroundings {
+            started: self.publication.visible().is_some(),
+            lookup: leased().map(Leased::lookup).min().unwrap_or(LOOKUP),
+            overlap: leased().map(Leased::overlap).max().unwrap_or_default(),
+            in_use: leased().chain(self.retired.values()).flat_map(Leased::sessions).collect(),
+            first_expiry: leased().filter_map(Leased::expires).min(),
+        }
+    }
+
+    /// Whether leases may be made: every required polled secret is there, so that a missing one
+    /// costs no database user.
+    fn may_issue(&self) -> bool {
+        let mut polled = self.polled.values();
+        self.stop.is_none() && polled.all(|secret| !secret.required() || secret.value().is_some())
+    }
+
+    fn around_leased(&self, name: &SecretName) -> leased::Surroundings<'_> {
+        let visible = self.publication.visible();
+        leased::Surroundings {
+            session: &self.session,
+            may_issue: self.may_issue(),
+            stopping: self.stop.is_some(),
+            told: self.targets.values().all(|target| target.told(name, visible)),
+        }
+    }
+
+    /// Every value that there is.
+    fn values(&self, now: Moment) -> BTreeMap<SecretName, Value> {
+        let shown = |name: &SecretName| self.publication.visible().and_then(|all| all.get(name));
+        let leased = self
+            .leased
+            .iter()
+            .filter_map(|(name, secret)| Some((name.clone(), secret.value(now, shown(name))?)));
+        let polled =
+            self.polled.iter().filter_map(|(name, secret)| Some((name.clone(), secret.value()?)));
+        let mut values: BTreeMap<_, _> = leased.chain(polled).collect();
+        for value in values.values_mut() {
+            if let (Some(expires), Some(token)) = (value.expires, self.session.expires()) {
+                value.expires = Some(expires.min(token));
+            }
+        }
+        values
+    }
+
+    /// The values to publish: for the first generation every required secret must be there and
+    /// every other have been tried.
+    fn publishable(&self, now: Moment) -> Option<BTreeMap<SecretName, Value>> {
+        if self.stop.is_some() {
+            return None;
+        }
+        let values = self.values(now);
+        let there = |name: &SecretName, required: bool, tried: bool| {
+            values.contains_key(name) || (!required && tried)
+        };
+        let mut leased = self.leased.iter();
+        let mut polled = self.polled.iter();
+        let open = self.publication.visible().is_some()
+            || (leased.all(|(name, secret)| there(name, secret.required(), secret.tried()))
+                && polled.all(|(name, secret)| there(name, secret.required(), secret.settled())));
+        open.then_some(values)
+    }
+
+    fn advance(&mut self, cx: &mut Context) {
+        let stopping = self.stop.is_some();
+        let around = self.around_session();
+        for id in self.session.step(cx, &around, stopping) {
+            self.session_died(cx, id);
+        }
+        let token = self.session.token().map(|(_, token)| token.clone());
+        if !stopping {
+            for secret in self.polled.values_mut() {
+                secret.step(cx, token.as_ref());
+            }
+        }
+        self.step_leased(cx);
+        self.step_issues(cx);
+        let values = self.publishable(cx.now);
+        self.publication.step(cx, values);
+        if !stopping {
+            let values = self.values(cx.now);
+            let (generation, visible) = (self.publication.generation(), self.publication.visible());
+            for target in self.targets.values_mut() {
+                target.step(cx, generation, visible, &values);
+            }
+        }
+        self.step_stop(cx);
+    }
+
+    fn step_leased(&mut self, cx: &mut Context) {
+        let names: Vec<SecretName> = self.leased.keys().cloned().collect();
+        for name in names {
+            let Some(mut secret) = self.leased.remove(&name) else { continue };
+            secret.step(cx, &self.around_leased(&name));
+            self.leased.insert(name, secret);
+        }
+        let around = leased::Surroundings {
+            session: &self.session,
+            may_issue: false,
+            stopping: true,
+            told: true,
+        };
+        for secret in self.retired.values_mut() {
+            secret.step(cx, &around);
+        }
+        self.retired.retain(|_, secret| secret.leases() > 0);
+    }
+
+    fn wants_issue(&self, now: Moment) -> Option<Moment> {
+        let all = self.leased.iter();
+        all.filter_map(|(name, secret)| secret.issue_at(now, &self.around_leased(name))).min()
+    }
+
+    fn step_issues(&mut self, cx: &mut Context) {
+        if self.wants_issue(cx.now).is_none_or(|at| at > cx.now) {
+            return;
+        }
+        let mut rehearsal = self.values(cx.now);
+        for (name, secret) in &self.leased {
+            rehearsal.entry(name.clone()).or_insert_with(|| secret.stand_in());
+        }
+        if !self.publication.rehearsed(cx, rehearsal) {
+            return;
+        }
+        let Some((session, token)) = self.session.token() else { return };
+        let token = token.clone();
+        let due: Vec<SecretName> = self
+            .leased
+            .iter()
+            .filter(|(name, secret)| {
+                secret.issue_at(cx.now, &self.around_leased(name)).is_some_and(|at| at <= cx.now)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            if let Some(secret) = self.leased.get_mut(&name) {
+                secret.issue(cx, (session, &token));
+            }
+        }
+    }
+
+    fn wakeup(&self, now: Moment) -> Option<Moment> {
+        let online = self.session.token().is_some();
+        let session = self.session.due(&self.around_session(), self.stop.is_some());
+        let leased = self
+            .leased
+            .iter()
+            .filter_map(|(name, secret)| secret.due(&self.around_leased(name)))
+            .min();
+        let around = leased::Surroundings {
+            session: &self.session,
+            may_issue: false,
+            stopping: true,
+            told: true,
+        };
+        let retired = self.retired.values().filter_map(|secret| secret.due(&around)).min();
+        if let Some(stop) = &self.stop {
+            if stop.exited {
+                return None;
+            }
+            let tokens = (stop.tokens_at > now).then_some(stop.tokens_at);
+            let all = [session, leased, retired, tokens, Some(stop.deadline)];
+            return all.into_iter().flatten().min();
+        }
+        let polled = self.polled.values().filter_map(|secret| secret.due(online)).min();
+        let issue = self.wants_issue(now).filter(|_| !self.publication.rehearsing());
+        let issue = issue.map(|at| at.max(self.publication.rehearsal_at()));
+        let publication = self.publication.due(self.publishable(now).as_ref());
+        let visible = self.publication.visible();
+        let targets = self.targets.values().filter_map(|target| target.due(visible)).min();
+        let all = [session, leased, retired, polled, issue, publication, targets];
+        all.into_iter().flatten().min()
+    }
+
+    fn begin_stop(&mut self, cx: &mut Context) {
+        if self.stop.is_some() {
+            return;
+        }
+        let leases = self.leases();
+        cx.record(Record::Stopping { leases });
+        self.stop = Some(Stop {
+            deadline: cx.now + self.stop_timeout,
+            tokens_at: cx.now + self.stop_timeout / 2,
+            exited: false,
+        });
+        let on_stop = self.on_stop;
+        for secret in self.leased.values_mut() {
+            match on_stop {
+                OnStop::Drain => secret.drain_all(cx, true),
+                OnStop::Revoke => secret.end_all(cx),
+                OnStop::Keep => {}
+            }
+        }
+    }
+
+    fn step_stop(&mut self, cx: &mut Context) {
+        let leases = self.leases();
+        let settled = self.leased.values().all(Leased::settled);
+        let idle = self.leased.values().all(|secret| !secret.issuing());
+        let Some(stop) = &mut self.stop else { return };
+        let done = match self.on_stop {
+            OnStop::Keep => idle,
+            OnStop::Drain => settled,
+            OnStop::Revoke => {
+                let over = (leases == 0 && idle) || cx.now >= stop.tokens_at;
+                over && !self.session.end_all()
+            }
+        };
+        if (done || cx.now >= stop.deadline) && !stop.exited {
+            stop.exited = true;
+            cx.record(Record::Stopped { leases });
+            cx.dirty();
+            cx.push(Command::Exit);
+        }
+    }
+
+    fn leases(&self) -> usize {
+        self.leased.values().chain(self.retired.values()).map(Leased::leases).sum()
+    }
+
+    /// What the agent shows of itself.
+    pub fn view(&self, now: Moment) -> View {
+        let visible = self.publication.visible();
+        let shown = |name: &SecretName| visible.and_then(|all| all.get(name));
+        let leased =
+            self.leased.iter().map(|(name, secret)| (name.clone(), secret.view(now, shown(name))));
+        let polled =
+            self.polled.iter().map(|(name, secret)| (name.clone(), secret.view(shown(name))));
+        let targets = self.targets.iter();
+        View {
+            generation: self.publication.generation(),
+            started: visible.is_some(),
+            session: self.session.token().is_some(),
+            session_expires: self.session.expires(),
+            secrets: leased.chain(polled).collect(),
+            targets: targets
+                .map(|(name, target)| (name.clone(), target.pending(visible)))
+                .collect(),
+            stopping: self.stop.is_some(),
+        }
+    }
+}
+
+impl LeasedPolicy {
+    /// For a secret that the configuration no longer has: its leases drain for half a minute.
+    fn retired() -> Self {
+        Self {
+            source: String::new(),
+            required: false,
+            connection: None,
+            confirm: Confirm::None,
+            grace: Duration::from_secs(30),
+            unconfirmed_after: None,
+            rotate_every: None,
+            lookup: LOOKUP,
+        }
+    }
 }

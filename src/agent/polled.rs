@@ -1,0 +1,155 @@
+//! A secret that Vault stores: asked for its version now and then, read when that changed.
+//!
+//! Receives readings, gives the last good value. A failing read never takes a value away.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::PolledPolicy;
+use crate::agent::command::Command;
+use crate::agent::context::Context;
+use crate::agent::event::{Op, Reading};
+use crate::agent::view::SecretView;
+use crate::audit::event::Record;
+use crate::error::{Class, Failure};
+use crate::lease::schedule::{self, Retry};
+use crate::secret::Secret;
+use crate::snapshot::{Content, Fields, SecretName, Value, Version};
+use crate::time::Moment;
+
+/// A polled secret.
+pub struct Polled {
+    name: SecretName,
+    policy: PolledPolicy,
+    kept: Option<Kept>,
+    asked: Option<Op>,
+    read_at: Moment,
+    retry: Retry,
+    /// Whether there was an answer, good or bad.
+    settled: bool,
+    /// Why the last read failed; told once until it changes.
+    failure: Option<Failure>,
+}
+
+/// What the next process takes over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    source: String,
+    version: Version,
+    fields: Arc<Fields>,
+}
+
+impl Polled {
+    /// Goes on from what an earlier process left, where that is of the same source.
+    pub fn adopt(name: SecretName, policy: PolledPolicy, kept: Option<Kept>) -> Self {
+        let kept = kept.filter(|kept| kept.source == policy.source);
+        Self {
+            name,
+            settled: kept.is_some(),
+            policy,
+            kept,
+            asked: None,
+            read_at: Moment::from_micros(0),
+            retry: Retry::default(),
+            failure: None,
+        }
+    }
+
+    /// What the next process takes over.
+    pub fn kept(&self) -> Option<Kept> {
+        self.kept.clone()
+    }
+
+    /// Whether nothing is published without it.
+    pub fn required(&self) -> bool {
+        self.policy.required
+    }
+
+    /// Whether there was an answer, good or bad.
+    pub fn settled(&self) -> bool {
+        self.settled
+    }
+
+    /// The last good value.
+    pub fn value(&self) -> Option<Value> {
+        self.kept.as_ref().map(|kept| Value {
+            version: kept.version.clone(),
+            expires: None,
+            previous_ends: None,
+            content: Content::Fields(kept.fields.clone()),
+        })
+    }
+
+    /// When [`Polled::step`] has something to do.
+    pub fn due(&self, online: bool) -> Option<Moment> {
+        (online && self.asked.is_none()).then(|| self.retry.not_before(self.read_at))
+    }
+
+    /// Asks when it is time.
+    pub fn step(&mut self, cx: &mut Context, token: Option<&Secret>) {
+        let Some(token) = token else { return };
+        if self.due(true).is_none_or(|at| at > cx.now) {
+            return;
+        }
+        let op = cx.op();
+        self.asked = Some(op);
+        cx.push(Command::Read {
+            op,
+            secret: self.name.clone(),
+            known: self.kept.as_ref().map(|kept| kept.version.clone()),
+            token: token.clone(),
+        });
+    }
+
+    /// Whether it waits for `op`.
+    pub fn waits_for(&self, op: Op) -> bool {
+        self.asked == Some(op)
+    }
+
+    /// Takes a reading; `true` when the read was denied.
+    pub fn read(&mut self, cx: &mut Context, result: Result<Reading, Failure>) -> bool {
+        self.asked = None;
+        self.settled = true;
+        // A spread of a tenth keeps a fleet, and the secrets of one agent, from asking together.
+        let poll = schedule::portion(self.policy.poll, 0.9 + 0.1 * cx.jitter());
+        self.read_at = cx.now + poll;
+        match result {
+            Ok(reading) => {
+                self.retry = Retry::default();
+                self.failure = None;
+                if let Reading::New { version, fields } = reading {
+                    cx.record(Record::ValueRead {
+                        secret: self.name.clone(),
+                        version: version.clone(),
+                    });
+                    let source = self.policy.source.clone();
+                    self.kept = Some(Kept { source, version, fields: Arc::new(fields) });
+                    cx.dirty();
+                }
+                false
+            }
+            Err(failure) => {
+                let denied = failure.class == Class::Denied;
+                cx.back_off(&mut self.retry, None, &failure);
+                if self.failure.as_ref() != Some(&failure) {
+                    self.failure = Some(failure.clone());
+                    let (secret, stale) = (self.name.clone(), self.kept.is_some());
+                    cx.record(Record::ReadFailed { secret, failure, stale });
+                }
+                denied
+            }
+        }
+    }
+
+    /// How it shows.
+    pub fn view(&self, shown: Option<&Version>) -> SecretView {
+        SecretView {
+            required: self.policy.required,
+            valid: shown.is_some(),
+            stale: self.failure.is_some(),
+            version: shown.cloned(),
+            ..SecretView::default()
+        }
+    }
+}

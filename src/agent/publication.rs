@@ -1,0 +1,228 @@
+//! What readers see: generations, and the repair of what somebody else changed.
+//!
+//! Receives the values that there are and what became of a publish, gives snapshots and the
+//! versions that are visible. A failed publish leaves what is visible alone and is tried again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::agent::command::Command;
+use crate::agent::context::Context;
+use crate::agent::event::Visible;
+use crate::audit::event::Record;
+use crate::error::Failure;
+use crate::lease::schedule::Retry;
+use crate::snapshot::{Generation, SecretName, Snapshot, Value, Version};
+use crate::time::Moment;
+
+/// Repairs at once before they are spaced.
+const REPAIR_BURST: u32 = 3;
+
+/// After this long without a change by somebody else the count begins anew.
+const REPAIR_CALM: Duration = Duration::from_secs(120);
+
+const REPAIR_CEILING: Duration = Duration::from_secs(60);
+
+/// The versions that readers see, by secret.
+pub type Versions = BTreeMap<SecretName, Version>;
+
+/// What readers see.
+pub struct Publication {
+    generation: Generation,
+    visible: Option<Versions>,
+    under_way: Option<Versions>,
+    retry: Retry,
+    rehearsal: Rehearsal,
+    rehearsal_retry: Retry,
+    repair: Repair,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rehearsal {
+    Wanted,
+    UnderWay,
+    Good,
+}
+
+#[derive(Default)]
+struct Repair {
+    drifted: Option<String>,
+    under_way: bool,
+    times: u32,
+    last: Option<Moment>,
+}
+
+impl Repair {
+    fn due(&self) -> Option<Moment> {
+        self.drifted.as_ref().filter(|_| !self.under_way)?;
+        let last = self.last.unwrap_or(Moment::from_micros(0));
+        let steps = self.times.saturating_sub(REPAIR_BURST).min(6);
+        let wait = Duration::from_secs(1 << steps).min(REPAIR_CEILING);
+        Some(if self.times < REPAIR_BURST { last } else { last + wait })
+    }
+}
+
+impl Publication {
+    /// Goes on after `generation`. What is on disk is known only after the first publish, which
+    /// finds it unchanged where nothing changed.
+    pub fn adopt(generation: Generation) -> Self {
+        Self {
+            generation,
+            visible: None,
+            under_way: None,
+            retry: Retry::default(),
+            rehearsal: Rehearsal::Wanted,
+            rehearsal_retry: Retry::default(),
+            repair: Repair::default(),
+        }
+    }
+
+    /// The newest generation.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// What readers see, once something was published.
+    pub fn visible(&self) -> Option<&Versions> {
+        self.visible.as_ref()
+    }
+
+    fn differs(&self, values: &BTreeMap<SecretName, Value>) -> bool {
+        match &self.visible {
+            None => true,
+            Some(visible) => {
+                visible.len() != values.len()
+                    || values.iter().any(|(name, value)| visible.get(name) != Some(&value.version))
+            }
+        }
+    }
+
+    /// When [`Publication::step`] has something to do; `values` where the gate is open.
+    pub fn due(&self, values: Option<&BTreeMap<SecretName, Value>>) -> Option<Moment> {
+        let idle = self.under_way.is_none();
+        let publish = values
+            .filter(|values| idle && self.differs(values))
+            .map(|_| self.retry.not_before(Moment::from_micros(0)));
+        [publish, self.repair.due()].into_iter().flatten().min()
+    }
+
+    /// Publishes what differs from what is visible, and repairs.
+    pub fn step(&mut self, cx: &mut Context, values: Option<BTreeMap<SecretName, Value>>) {
+        if let Some(secrets) = values
+            && self.under_way.is_none()
+            && self.differs(&secrets)
+            && self.retry.not_before(Moment::from_micros(0)) <= cx.now
+        {
+            let versions =
+                secrets.iter().map(|(name, value)| (name.clone(), value.version.clone()));
+            self.under_way = Some(versions.collect());
+            cx.push(Command::Publish(Snapshot { generation: self.generation.next(), secrets }));
+        }
+        if self.repair.due().is_some_and(|at| at <= cx.now) && self.under_way.is_none() {
+            self.repair.under_way = true;
+            self.repair.times += 1;
+            self.repair.last = Some(cx.now);
+            let file = self.repair.drifted.clone().unwrap_or_default();
+            cx.record(if self.repair.times > REPAIR_BURST {
+                Record::Tampered { file, times: self.repair.times }
+            } else {
+                Record::Repairing { file }
+            });
+            cx.push(Command::Repair);
+        }
+    }
+
+    /// Takes what became of a publish or a repair.
+    pub fn published(&mut self, cx: &mut Context, result: Result<Visible, Failure>) {
+        if self.under_way.is_none() {
+            self.repaired(cx, result);
+            return;
+        }
+        let Some(versions) = self.under_way.take() else { return };
+        match result {
+            Ok(visible) => {
+                self.retry = Retry::default();
+                self.generation = visible.generation;
+                if visible.changed {
+                    let secrets = versions.keys().cloned().collect();
+                    cx.record(Record::Published { generation: visible.generation, secrets });
+                }
+                self.visible = Some(versions);
+                self.repair.drifted = None;
+                cx.dirty();
+            }
+            Err(failure) => {
+                let generation = self.generation.next();
+                let retry_in = cx.back_off(&mut self.retry, None, &failure);
+                cx.record(Record::PublishFailed { generation, failure, retry_in });
+            }
+        }
+    }
+
+    fn repaired(&mut self, cx: &mut Context, result: Result<Visible, Failure>) {
+        if !std::mem::take(&mut self.repair.under_way) {
+            return;
+        }
+        match result {
+            Ok(_) => self.repair.drifted = None,
+            Err(failure) => {
+                let generation = self.generation;
+                let retry_in = Duration::from_secs(1);
+                cx.record(Record::PublishFailed { generation, failure, retry_in });
+            }
+        }
+    }
+
+    /// Somebody changed `file`.
+    pub fn drifted(&mut self, now: Moment, file: String) {
+        if self.repair.last.is_some_and(|last| now.since(last) >= REPAIR_CALM) {
+            self.repair.times = 0;
+        }
+        self.repair.drifted.get_or_insert(file);
+    }
+
+    /// Whether a lease may be made at `now`: a set with it would render and fit. Asks for a
+    /// rehearsal of `values` where that is not known.
+    pub fn rehearsed(&mut self, cx: &mut Context, values: BTreeMap<SecretName, Value>) -> bool {
+        match self.rehearsal {
+            Rehearsal::Good => {
+                self.rehearsal = Rehearsal::Wanted;
+                true
+            }
+            Rehearsal::UnderWay => false,
+            Rehearsal::Wanted => {
+                if self.rehearsal_at() <= cx.now {
+                    self.rehearsal = Rehearsal::UnderWay;
+                    let generation = self.generation.next();
+                    cx.push(Command::Rehearse(Snapshot { generation, secrets: values }));
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether a rehearsal is under way.
+    pub fn rehearsing(&self) -> bool {
+        self.rehearsal == Rehearsal::UnderWay
+    }
+
+    /// When the next rehearsal may be.
+    pub fn rehearsal_at(&self) -> Moment {
+        self.rehearsal_retry.not_before(Moment::from_micros(0))
+    }
+
+    /// Takes what became of a rehearsal.
+    pub fn rehearsal(&mut self, cx: &mut Context, result: Result<(), Failure>) {
+        match result {
+            Ok(()) => {
+                self.rehearsal = Rehearsal::Good;
+                self.rehearsal_retry = Retry::default();
+            }
+            Err(failure) => {
+                self.rehearsal = Rehearsal::Wanted;
+                let retry_in = cx.back_off(&mut self.rehearsal_retry, None, &failure);
+                cx.record(Record::RehearsalFailed { failure, retry_in });
+            }
+        }
+    }
+}

@@ -1,0 +1,763 @@
+//! A model of Vault, PostgreSQL, the app and the disk, in virtual time, around the real agent.
+//!
+//! Whatever the agent commands is checked against the promises as it happens; a broken one is a
+//! line in `broken`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold::agent::command::{Command, Notice, TargetName};
+use leasehold::agent::event::{Event, LoginFailure, Op, Reading, Token, TokenTerm, Visible};
+use leasehold::agent::{Agent, Kept, Policy, SecretPolicy};
+use leasehold::audit::event::Record;
+use leasehold::error::{Class, Failure};
+use leasehold::lease::{Grant, LeaseTerm, RoleId};
+use leasehold::secret::{Credential, Secret};
+use leasehold::snapshot::{Content, Field, Generation, SecretName, Snapshot, Version};
+use leasehold::time::Moment;
+
+const LATENCY: Duration = Duration::from_millis(5);
+
+/// More commands than this without time passing mean a livelock.
+const LIVELOCK: usize = 2000;
+
+pub struct World {
+    pub now: Moment,
+    pub policy: Policy,
+    pub out: String,
+    /// Whether `out` is written; a property writes it only for the run that failed.
+    pub verbose: bool,
+    pub broken: Vec<String>,
+    agent: Option<Agent>,
+    seed: u64,
+    queue: BTreeMap<(Moment, u64), Happening>,
+    order: u64,
+    saved: Option<String>,
+    visible: Option<Snapshot>,
+    unproved: BTreeSet<String>,
+    proved: BTreeSet<String>,
+    deadlines: BTreeMap<String, Moment>,
+    stopping: bool,
+    pub exited: bool,
+    idle_turns: usize,
+    pub vault: Vault,
+    pub database: Database,
+    pub app: App,
+    pub faults: BTreeMap<String, VecDeque<Failure>>,
+    pub records: Vec<Record>,
+}
+
+/// What Vault knows.
+pub struct Vault {
+    pub up: bool,
+    pub ttl: Duration,
+    pub max: Duration,
+    pub token_ttl: Duration,
+    pub token_max: Option<Duration>,
+    tokens: BTreeMap<String, Life>,
+    leases: BTreeMap<String, Lease>,
+    pub issues: Vec<Moment>,
+    kv: BTreeMap<SecretName, Option<u64>>,
+    next: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Life {
+    expires: Moment,
+    end: Option<Moment>,
+    alive: bool,
+}
+
+struct Lease {
+    life: Life,
+    token: String,
+    role: RoleId,
+    secret: SecretName,
+}
+
+pub struct Database {
+    pub up: bool,
+    pub refuses: bool,
+}
+
+/// Programs that use what is visible.
+pub struct App {
+    /// How long after a publish its sessions are all of the new login; `None`: it stays.
+    pub moves_in: Option<Duration>,
+    pub deaf: BTreeSet<TargetName>,
+    /// The role that its sessions are of, by secret.
+    uses: BTreeMap<SecretName, BTreeSet<RoleId>>,
+}
+
+enum Happening {
+    Answer(Box<dyn FnOnce(&mut World) -> Event>),
+    Moved(SecretName, RoleId),
+}
+
+impl Life {
+    fn renew(&mut self, now: Moment, increment: Duration) -> Duration {
+        let wanted = now + increment;
+        self.expires = self.end.map_or(wanted, |end| wanted.min(end));
+        now.until(self.expires)
+    }
+}
+
+impl World {
+    pub fn new(policy: Policy, seed: u64) -> Self {
+        let seconds = Duration::from_secs;
+        let kv = policy.secrets.iter().filter_map(|(name, secret)| match secret {
+            SecretPolicy::Polled(_) => Some((name.clone(), Some(1))),
+            SecretPolicy::Leased(_) => None,
+        });
+        Self {
+            now: Moment::from_micros(1_000_000_000_000),
+            vault: Vault {
+                up: true,
+                ttl: seconds(3600),
+                max: seconds(86_400),
+                token_ttl: seconds(3600 * 24),
+                token_max: None,
+                tokens: BTreeMap::new(),
+                leases: BTreeMap::new(),
+                issues: Vec::new(),
+                kv: kv.collect(),
+                next: 0,
+            },
+            policy,
+            out: String::new(),
+            verbose: true,
+            broken: Vec::new(),
+            agent: None,
+            seed,
+            queue: BTreeMap::new(),
+            order: 0,
+            saved: None,
+            visible: None,
+            unproved: BTreeSet::new(),
+            proved: BTreeSet::new(),
+            deadlines: BTreeMap::new(),
+            stopping: false,
+            exited: false,
+            idle_turns: 0,
+            database: Database { up: true, refuses: false },
+            app: App { moves_in: Some(seconds(2)), deaf: BTreeSet::new(), uses: BTreeMap::new() },
+            faults: BTreeMap::new(),
+            records: Vec::new(),
+        }
+    }
+
+    /// Starts the agent on what an earlier one saved.
+    pub fn start(&mut self) {
+        let kept: Kept = match &self.saved {
+            Some(text) => serde_json::from_str(text).expect("the state that we wrote"),
+            None => Kept::default(),
+        };
+        let on_disk = self.visible.as_ref().map_or(Generation(0), |set| set.generation);
+        let (agent, commands) =
+            Agent::adopt(self.policy.clone(), kept, on_disk, self.seed, self.now);
+        self.agent = Some(agent);
+        (self.stopping, self.exited) = (false, false);
+        self.perform(commands);
+        self.send(Event::Wake);
+    }
+
+    /// Kills it: no answer that is under way reaches anybody.
+    pub fn kill(&mut self) {
+        self.agent = None;
+        self.queue.retain(|_, happening| matches!(happening, Happening::Moved(..)));
+    }
+
+    pub fn agent(&self) -> &Agent {
+        self.agent.as_ref().expect("the agent runs")
+    }
+
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        self.send(Event::Stop);
+    }
+
+    pub fn drift(&mut self) {
+        self.send(Event::Drifted { file: "app.env".into() });
+    }
+
+    /// Lets `span` pass.
+    pub fn run(&mut self, span: Duration) {
+        let until = self.now + span;
+        loop {
+            let answer = self.queue.first_key_value().map(|(key, _)| key.0);
+            let wakeup = self.agent.as_ref().and_then(|agent| agent.next_wakeup(self.now));
+            let Some(next) = [answer, wakeup].into_iter().flatten().min() else { break };
+            if next > until {
+                break;
+            }
+            if next > self.now {
+                self.idle_turns = 0;
+            }
+            self.idle_turns += 1;
+            if self.idle_turns > LIVELOCK {
+                self.broke("the agent turns without time passing");
+                break;
+            }
+            self.now = self.now.max(next);
+            self.expire();
+            if answer == Some(next) {
+                let (_, happening) = self.queue.pop_first().expect("just seen");
+                match happening {
+                    Happening::Answer(answer) => {
+                        let event = answer(self);
+                        self.send(event);
+                    }
+                    Happening::Moved(secret, role) => {
+                        self.app.uses.insert(secret, BTreeSet::from([role]));
+                    }
+                }
+            } else {
+                self.send(Event::Wake);
+            }
+            if self.exited {
+                self.kill();
+                break;
+            }
+        }
+        self.now = until;
+        self.expire();
+        self.check_budget();
+    }
+
+    fn expire(&mut self) {
+        let now = self.now;
+        for life in self.vault.tokens.values_mut() {
+            life.alive &= now < life.expires;
+        }
+        for lease in self.vault.leases.values_mut() {
+            let token = self.vault.tokens.get(&lease.token).is_some_and(|token| token.alive);
+            lease.life.alive &= token && now < lease.life.expires;
+        }
+    }
+
+    fn send(&mut self, event: Event) {
+        let Some(agent) = &mut self.agent else { return };
+        let commands = agent.handle(self.now, event);
+        self.perform(commands);
+    }
+
+    fn say(&mut self, line: impl AsRef<str>) {
+        if !self.verbose {
+            return;
+        }
+        let since = self.now.as_micros() - 1_000_000_000_000;
+        let _ = writeln!(
+            self.out,
+            "{:>9}.{:03} {}",
+            since / 1_000_000,
+            since / 1000 % 1000,
+            line.as_ref()
+        );
+    }
+
+    fn broke(&mut self, promise: impl Into<String>) {
+        let promise = promise.into();
+        self.say(format!("BROKEN {promise}"));
+        self.broken.push(promise);
+    }
+
+    fn fault(&mut self, kind: &str) -> Option<Failure> {
+        let queue = self.faults.get_mut(kind)?;
+        queue.pop_front()
+    }
+
+    fn later(
+        &mut self,
+        kind: &'static str,
+        answer: impl FnOnce(&mut World, Option<Failure>) -> Event + 'static,
+    ) {
+        self.order += 1;
+        let key = (self.now + LATENCY, self.order);
+        let answer = move |world: &mut World| {
+            let failure = if world.vault.up || matches!(kind, "probe" | "count" | "deliver") {
+                world.fault(kind)
+            } else {
+                Some(again("connection refused"))
+            };
+            answer(world, failure)
+        };
+        self.queue.insert(key, Happening::Answer(Box::new(answer)));
+    }
+
+    fn perform(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Login { op, .. } => self.login(op),
+                Command::LookupToken { op, token } => self.token(op, token, None),
+                Command::RenewToken { op, token, increment } => {
+                    self.token(op, token, Some(increment.unwrap_or(self.vault.token_ttl)));
+                }
+                Command::RevokeToken { op, token } => {
+                    self.say("revoke token");
+                    self.later("revoke-token", move |world, failure| {
+                        if failure.is_none() {
+                            world.kill_token(token.expose());
+                        }
+                        Event::TokenRevoked { op, result: failure.map_or(Ok(()), Err) }
+                    });
+                }
+                Command::Issue { op, secret, token } => self.issue(op, secret, token),
+                Command::RenewLease { op, lease, increment, .. } => {
+                    self.renew_lease(op, lease, increment);
+                }
+                Command::LookupLease { op, lease, .. } => self.lookup_lease(op, lease),
+                Command::RevokeLease { op, lease, .. } => self.revoke_lease(op, lease),
+                Command::Read { op, secret, known, .. } => self.read(op, secret, known),
+                Command::Probe { op, secret, credential } => self.probe(op, &secret, credential),
+                Command::Count { op, roles, secret, .. } => self.count(op, secret, roles),
+                Command::Rehearse(_) => {
+                    let result = self.fault("rehearse").map_or(Ok(()), Err);
+                    self.send(Event::Rehearsed { result });
+                }
+                Command::Save => {
+                    let kept = self.agent().kept();
+                    self.saved = Some(serde_json::to_string(&kept).expect("a state"));
+                }
+                Command::Publish(snapshot) => self.publish(snapshot),
+                Command::Repair => {
+                    self.say("repair");
+                    let generation = self.visible.as_ref().map_or(Generation(0), |v| v.generation);
+                    let result = Ok(Visible { generation, changed: true });
+                    self.send(Event::Published { result });
+                }
+                Command::Deliver { op, target, notice } => self.deliver(op, target, &notice),
+                Command::Record(record) => self.record(record),
+                Command::Exit => {
+                    self.say("exit");
+                    self.exited = true;
+                }
+            }
+        }
+    }
+
+    fn login(&mut self, op: Op) {
+        self.say("login");
+        let sent = self.now;
+        self.later("login", move |world, failure| {
+            let result = match failure {
+                Some(failure) => {
+                    Err(LoginFailure { failure, credential: Some("secret-id-1".into()) })
+                }
+                None => {
+                    world.vault.next += 1;
+                    let name = format!("token-{}", world.vault.next);
+                    let ttl = world.vault.token_ttl;
+                    let end = world.vault.token_max.map(|max| world.now + max);
+                    let mut life = Life { expires: world.now, end, alive: true };
+                    life.renew(world.now, ttl);
+                    world.vault.tokens.insert(name.clone(), life);
+                    let term = TokenTerm { ttl: Some(ttl), renewable: true, periodic: None };
+                    Ok(Token { secret: Secret::new(name), term, ours: true })
+                }
+            };
+            Event::LoggedIn { op, sent, result }
+        });
+    }
+
+    fn token(&mut self, op: Op, token: Secret, increment: Option<Duration>) {
+        let what = increment
+            .map_or("lookup token".into(), |span| format!("renew token for {}", span.as_secs()));
+        self.say(what);
+        let sent = self.now;
+        let kind = if increment.is_some() { "renew-token" } else { "lookup-token" };
+        self.later(kind, move |world, failure| {
+            let now = world.now;
+            let endless = world.vault.token_max.is_none();
+            let result = match (failure, world.vault.tokens.get_mut(token.expose())) {
+                (Some(failure), _) => Err(failure),
+                (None, Some(life)) if life.alive => {
+                    let period = world.vault.token_ttl;
+                    let ttl = match increment {
+                        Some(increment) => {
+                            life.renew(now, if endless { period } else { increment })
+                        }
+                        None => now.until(life.expires),
+                    };
+                    let periodic = increment.is_none().then_some(endless);
+                    Ok(TokenTerm { ttl: Some(ttl), renewable: true, periodic })
+                }
+                (None, _) => Err(Failure::new(Class::Gone, "bad token")),
+            };
+            Event::TokenSeen { op, sent, result }
+        });
+    }
+
+    pub fn kill_token(&mut self, name: &str) {
+        if let Some(life) = self.vault.tokens.get_mut(name) {
+            life.alive = false;
+        }
+        self.expire();
+    }
+
+    /// Revokes every token behind the agent's back.
+    pub fn kill_tokens(&mut self) {
+        self.vault.tokens.values_mut().for_each(|life| life.alive = false);
+        self.expire();
+    }
+
+    /// Revokes every lease behind the agent's back.
+    pub fn kill_leases(&mut self) {
+        self.vault.leases.values_mut().for_each(|lease| lease.life.alive = false);
+    }
+
+    fn issue(&mut self, op: Op, secret: SecretName, token: Secret) {
+        self.say(format!("issue {secret}"));
+        let sent = self.now;
+        self.later("issue", move |world, failure| {
+            let alive = world.vault.tokens.get(token.expose()).is_some_and(|life| life.alive);
+            let unclear = failure.as_ref().is_some_and(|f| f.class == Class::Unclear);
+            let result = match failure {
+                Some(failure) if !unclear => Err(failure),
+                _ if !alive => Err(Failure::new(Class::Denied, "permission denied")),
+                failure => {
+                    let grant = world.grant(&secret, &token);
+                    failure.map_or(Ok(grant), Err)
+                }
+            };
+            Event::Issued { op, secret, sent, result }
+        });
+    }
+
+    fn grant(&mut self, secret: &SecretName, token: &Secret) -> Grant {
+        self.vault.next += 1;
+        let number = self.vault.next;
+        let id = format!("lease-{number}");
+        let now = self.now;
+        let mut life = Life { expires: now, end: Some(now + self.vault.max), alive: true };
+        let duration = life.renew(now, self.vault.ttl);
+        self.vault.issues.push(now);
+        let role = 10_000 + number as RoleId;
+        let lease = Lease { life, token: token.expose().into(), role, secret: secret.clone() };
+        self.vault.leases.insert(id.clone(), lease);
+        Grant {
+            lease_id: Secret::new(id),
+            duration,
+            renewable: true,
+            credential: Credential {
+                username: format!("user-{number}"),
+                password: Secret::new(format!("password-{number}")),
+            },
+            request_id: format!("request-{number}"),
+        }
+    }
+
+    fn renew_lease(&mut self, op: Op, lease: Secret, increment: Duration) {
+        self.say(format!("renew {} for {}s", lease.expose(), increment.as_secs()));
+        if increment.subsec_nanos() != 0 || increment.is_zero() {
+            self.broke(format!("an increment of {increment:?} renews to the full default"));
+        }
+        let sent = self.now;
+        let deadline = self.deadlines.get(&lease.short_hash()).copied();
+        if let Some(deadline) = deadline
+            && sent + increment > deadline + Duration::from_secs(1)
+            && !self.stopping
+            && sent < deadline
+        {
+            self.broken
+                .push(format!("{} drains until {deadline:?} and is lengthened", lease.expose()));
+        }
+        self.check_ending(&lease, increment < self.vault.ttl && deadline.is_none());
+        self.later("renew-lease", move |world, failure| {
+            let result = failure.map_or_else(|| world.term(&lease, Some(increment)), Err);
+            Event::LeaseSeen { op, sent, result }
+        });
+    }
+
+    fn term(&mut self, lease: &Secret, increment: Option<Duration>) -> Result<LeaseTerm, Failure> {
+        let now = self.now;
+        match self.vault.leases.get_mut(lease.expose()) {
+            Some(Lease { life, .. }) if life.alive => {
+                let ttl = match increment {
+                    Some(increment) => life.renew(now, increment),
+                    None => now.until(life.expires),
+                };
+                // Vault tells whole seconds.
+                Ok(LeaseTerm { ttl: Duration::from_secs(ttl.as_secs()) })
+            }
+            _ => Err(Failure::new(Class::Gone, "invalid lease")),
+        }
+    }
+
+    fn lookup_lease(&mut self, op: Op, lease: Secret) {
+        self.say(format!("lookup {}", lease.expose()));
+        let sent = self.now;
+        self.later("lookup-lease", move |world, failure| {
+            let result = failure.map_or_else(|| world.term(&lease, None), Err);
+            Event::LeaseSeen { op, sent, result }
+        });
+    }
+
+    fn revoke_lease(&mut self, op: Op, lease: Secret) {
+        self.say(format!("revoke {}", lease.expose()));
+        self.check_ending(&lease, true);
+        self.later("revoke-lease", move |world, failure| {
+            let result = match (failure, world.vault.leases.get_mut(lease.expose())) {
+                (Some(failure), _) => Err(failure),
+                (None, Some(lease)) if lease.life.alive => {
+                    lease.life.alive = false;
+                    Ok(())
+                }
+                (None, _) => Err(Failure::new(Class::Gone, "invalid lease")),
+            };
+            Event::LeaseRevoked { op, result }
+        });
+    }
+
+    /// Promise 5: nobody ends a login that the app still uses, or that readers see.
+    fn check_ending(&mut self, id: &Secret, ending: bool) {
+        let Some(lease) = self.vault.leases.get(id.expose()) else { return };
+        let token = self.vault.tokens.get(&lease.token).map(|token| token.expires);
+        let ends = token.map_or(lease.life.expires, |end| end.min(lease.life.expires));
+        // What is about to end by itself may be swept up; the agent counts from its request on.
+        let over = ends <= self.now + 2 * LATENCY;
+        if !ending || self.stopping || !lease.life.alive || over {
+            return;
+        }
+        let hash = id.short_hash();
+        let given_up = self
+            .records
+            .iter()
+            .any(|record| matches!(record, Record::Unconfirmed { lease, .. } if *lease == hash));
+        let used = self.app.uses.get(&lease.secret).is_some_and(|uses| uses.contains(&lease.role));
+        let seen = self.visible.as_ref().is_some_and(|set| {
+            set.secrets.get(&lease.secret).is_some_and(|value| *value.version == *hash)
+        });
+        if (used && !given_up && !self.deadlines.contains_key(&hash)) || seen {
+            self.broke(format!("{} is ended while it is in use", id.expose()));
+        }
+    }
+
+    fn read(&mut self, op: Op, secret: SecretName, known: Option<Version>) {
+        self.say(format!("read {secret}"));
+        self.later("read", move |world, failure| {
+            let result = match (failure, world.vault.kv.get(&secret).copied().flatten()) {
+                (Some(failure), _) => Err(failure),
+                (None, None) => Err(Failure::new(Class::Missing, "no such secret")),
+                (None, Some(version)) if known.as_deref() == Some(&*version.to_string()) => {
+                    Ok(Reading::Same)
+                }
+                (None, Some(version)) => {
+                    let value = Field::Text(Secret::new(format!("value-{version}")));
+                    let fields = BTreeMap::from([("value".to_owned(), value)]);
+                    Ok(Reading::New { version: version.to_string().into(), fields })
+                }
+            };
+            Event::Read { op, result }
+        });
+    }
+
+    pub fn write_kv(&mut self, secret: &str, version: Option<u64>) {
+        self.vault.kv.insert(secret.into(), version);
+    }
+
+    fn probe(&mut self, op: Op, secret: &SecretName, credential: Credential) {
+        self.say(format!("probe {secret} as {}", credential.username));
+        self.later("probe", move |world, failure| {
+            let number = credential.username.trim_start_matches("user-").to_owned();
+            let id = format!("lease-{number}");
+            let lease = world.vault.leases.get(&id);
+            let result = match (failure, lease) {
+                (Some(failure), _) => Err(failure),
+                _ if !world.database.up => Err(again("connection refused")),
+                (None, Some(lease)) if lease.life.alive && !world.database.refuses => {
+                    Ok(lease.role)
+                }
+                (None, _) => Err(Failure::new(Class::Denied, "28P01")),
+            };
+            if result.is_ok() {
+                world.proved.insert(Secret::new(id).short_hash());
+            }
+            Event::Probed { op, result }
+        });
+    }
+
+    fn count(&mut self, op: Op, secret: SecretName, roles: Vec<RoleId>) {
+        self.say(format!("count {secret}"));
+        self.later("count", move |world, failure| {
+            let result = match failure {
+                Some(failure) => Err(failure),
+                None if !world.database.up => Err(again("connection refused")),
+                None => {
+                    let uses = world.app.uses.get(&secret);
+                    let sessions = |role| u64::from(uses.is_some_and(|uses| uses.contains(&role)));
+                    Ok(vec![roles.into_iter().map(|role| (role, sessions(role))).collect()])
+                }
+            };
+            Event::Counted { op, result }
+        });
+    }
+
+    fn publish(&mut self, snapshot: Snapshot) {
+        let versions: Vec<String> = snapshot
+            .secrets
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.version))
+            .collect();
+        let line = self.named(&format!("publish {}: {}", snapshot.generation, versions.join(" ")));
+        self.say(line);
+        if let Some(failure) = self.fault("publish") {
+            return self.send(Event::Published { result: Err(failure) });
+        }
+        let before = self.visible.clone();
+        let same = before.as_ref().is_some_and(|old| {
+            old.secrets.len() == snapshot.secrets.len()
+                && old.secrets.iter().all(|(name, value)| {
+                    snapshot.secrets.get(name).is_some_and(|new| new.version == value.version)
+                })
+        });
+        if let (Some(old), true) = (&before, same) {
+            let result = Ok(Visible { generation: old.generation, changed: false });
+            return self.send(Event::Published { result });
+        }
+        self.check_snapshot(&snapshot, before.as_ref());
+        let generation = snapshot.generation;
+        for (name, value) in &snapshot.secrets {
+            let role = self
+                .vault
+                .leases
+                .iter()
+                .find(|(id, _)| *Secret::new((*id).clone()).short_hash() == *value.version)
+                .map(|(_, lease)| lease.role);
+            if let (Some(role), Some(delay)) = (role, self.app.moves_in) {
+                self.app.uses.entry(name.clone()).or_default().insert(role);
+                self.order += 1;
+                let key = (self.now + delay, self.order);
+                self.queue.insert(key, Happening::Moved(name.clone(), role));
+            } else if let Some(role) = role {
+                // Some sessions come, but the old ones stay.
+                self.app.uses.entry(name.clone()).or_default().insert(role);
+            }
+        }
+        self.visible = Some(snapshot);
+        self.send(Event::Published { result: Ok(Visible { generation, changed: true }) });
+    }
+
+    fn check_snapshot(&mut self, snapshot: &Snapshot, before: Option<&Snapshot>) {
+        if before.is_some_and(|old| old.generation >= snapshot.generation) {
+            self.broke("the generation does not grow");
+        }
+        for (name, value) in &snapshot.secrets {
+            let Content::Database { .. } = &value.content else { continue };
+            let old = before.and_then(|old| old.secrets.get(name));
+            if old.is_some_and(|old| old.version == value.version) {
+                continue;
+            }
+            let (now, version) = (self.now, value.version.to_string());
+            if value.expires.is_some_and(|end| end <= now) {
+                self.broke(format!("{name} is published past its expiry"));
+            }
+            if !self.proved.contains(&version) && !self.unproved.contains(&version) {
+                self.broke(format!("{name} is published with no proof and no word of it"));
+            }
+        }
+        for name in before.into_iter().flat_map(|old| old.secrets.keys()) {
+            if !snapshot.secrets.contains_key(name) && self.policy.secrets.contains_key(name) {
+                self.broke(format!("{name} was visible and is taken away"));
+            }
+        }
+    }
+
+    fn deliver(&mut self, op: Op, target: TargetName, notice: &Notice) {
+        let names: Vec<&str> = notice.secrets.iter().map(|secret| &*secret.name).collect();
+        self.say(format!("tell {target}: {}", names.join(" ")));
+        self.later("deliver", move |world, failure| {
+            let deaf = world.app.deaf.contains(&target).then(|| again("connection refused"));
+            Event::Delivered { op, result: failure.or(deaf).map_or(Ok(()), Err) }
+        });
+    }
+
+    fn record(&mut self, record: Record) {
+        match &record {
+            Record::PublishedUnproved { lease, .. } => {
+                self.unproved.insert(lease.clone());
+            }
+            Record::Draining { lease, grace, .. } => {
+                self.deadlines.insert(lease.clone(), self.now + *grace);
+            }
+            _ => {}
+        }
+        if self.verbose {
+            let line = self.named(&format!("  {record:?}"));
+            self.say(line);
+        }
+        self.records.push(record);
+    }
+
+    /// `text` with lease hashes replaced by the leases' names.
+    fn named(&self, text: &str) -> String {
+        if !self.verbose {
+            return String::new();
+        }
+        let mut text = text.to_owned();
+        for id in self.vault.leases.keys() {
+            text = text.replace(&Secret::new(id.clone()).short_hash(), id);
+        }
+        text
+    }
+
+    /// Promise 7: never more than five issues at once, and one for each quarter of a lease.
+    fn check_budget(&mut self) {
+        let interval = (self.vault.ttl / 4).clamp(Duration::from_secs(1), Duration::from_secs(600));
+        let leased = self.policy.secrets.len().max(1);
+        let recent = self.vault.issues.len().saturating_sub(40);
+        for (i, first) in self.vault.issues.iter().enumerate().skip(recent) {
+            for (n, last) in self.vault.issues.iter().enumerate().skip(i) {
+                let back = last.since(*first).as_micros() / interval.as_micros();
+                if (n - i + 1) > (5 + back as usize + 1) * leased {
+                    self.broke(format!("{} issues in {:?}", n - i + 1, last.since(*first)));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Leases that Vault has, as name and whether the agent's state knows them.
+    pub fn leases(&self) -> Vec<(String, bool)> {
+        let saved = self.saved.clone().unwrap_or_default();
+        let alive = self.vault.leases.iter().filter(|(_, lease)| lease.life.alive);
+        alive.map(|(id, _)| (id.clone(), saved.contains(&format!("\"{id}\"")))).collect()
+    }
+
+    /// Whether what readers see works, for every leased secret in it.
+    pub fn works(&self) -> bool {
+        let Some(visible) = &self.visible else { return false };
+        visible.secrets.values().all(|value| match &value.content {
+            Content::Fields(_) => true,
+            Content::Database { .. } => self.vault.leases.iter().any(|(id, lease)| {
+                lease.life.alive && *Secret::new(id.clone()).short_hash() == *value.version
+            }),
+        })
+    }
+
+    pub fn count_records(&self, wanted: impl Fn(&Record) -> bool) -> usize {
+        self.records.iter().filter(|record| wanted(record)).count()
+    }
+
+    /// Ends the visible login as no agent may.
+    pub fn break_on_purpose(&mut self) {
+        let visible = self.visible.as_ref().expect("something is visible");
+        let version = visible.secrets["db"].version.clone();
+        let id = self
+            .vault
+            .leases
+            .keys()
+            .find(|id| *Secret::new((*id).clone()).short_hash() == *version);
+        let id = Secret::new(id.expect("a lease").clone());
+        self.check_ending(&id, true);
+    }
+}
+
+pub fn again(text: &str) -> Failure {
+    Failure::new(Class::Again { after: None }, text)
+}
+
+pub fn name(text: &str) -> Arc<str> {
+    Arc::from(text)
+}

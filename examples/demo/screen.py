@@ -39,33 +39,39 @@ class Screen:
         )
         return (
             f"{time.monotonic() - self.began:5.1f} s  {facts['rotations']} rotations, {programs}, "
-            f"{len(facts['leases'])} leases, now {facts['programs'][0].counters['user']}"
+            f"{len(facts['leases'])} leases, now {short(facts['programs'][0].counters['user'])}"
         )
 
     def _picture(self, facts):
         lines = [
             f"\x1b[1mLeasehold demo\x1b[0m  {time.monotonic() - self.began:4.1f} s of "
-            f"{facts['seconds']}    rotations {facts['rotations']}    "
-            f"leases in Vault {len(facts['leases'])}    users in PostgreSQL {len(facts['users'])}",
+            f"{facts['seconds']}   {facts['rotations']} rotations   "
+            f"{len(facts['leases'])} leases   {len(facts['users'])} users",
             "",
         ]
         for each in facts["programs"]:
             counters = each.counters
             colour = "31" if counters["failures"] else "32"
             lines.append(
-                f"  {each.name:17} {each.rate():4.0f} queries/s  {counters['queries']:6} queries  "
-                f"\x1b[{colour}m{counters['failures']} failures\x1b[0m  {counters['user'] or ''}"
+                f"  {each.name:17} {each.rate():4.0f} queries/s  {counters['queries']:6} done  "
+                f"\x1b[{colour}m{counters['failures']} failures\x1b[0m  {short(counters['user'])}"
             )
-        lines += ["", "  " + "".join(f"{stage:>11}" for stage in STAGES) + "   user"]
+        lines += ["", "  " + "".join(f"{stage:>10}" for stage in STAGES) + "   user"]
         newest = sorted(facts["credentials"], key=lambda held: held.published or 1e18)[-8:]
         for held in newest:
             cells = "".join(self._cell(getattr(held, stage)) for stage in STAGES)
-            lines.append(f"  {cells}   {held.username}")
+            lines.append(f"  {cells}   {short(held.username)}")
         lines.append("")
         return lines
 
     def _cell(self, moment):
-        return f"{'·':>11}" if moment is None else f"{moment - self.began:9.1f} s"
+        return f"{'·':>10}" if moment is None else f"{moment - self.began:8.1f} s"
+
+
+def short(username):
+    """The part of a leased user's name that tells it from the others."""
+    parts = (username or "").split("-")
+    return f"v-…-{parts[-2]}" if len(parts) > 3 else username or ""
 
 
 def fit(line, width):

@@ -86,7 +86,6 @@ class Watch:
         self.credentials = {}
         self.by_lease = {}
         self.rotations = 0
-        self.confirmed = None
         self.notable = []
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -101,11 +100,8 @@ class Watch:
                 self.by_lease[lease] = held
             elif event == "rotated":
                 self.rotations += 1
-            elif event == "confirmed":
-                self.confirmed = now
-            elif event == "draining" and lease in self.by_lease:
-                held = self.by_lease[lease]
-                held.confirmed, held.draining = self.confirmed, now
+            elif event in ("confirmed", "draining") and lease in self.by_lease:
+                setattr(self.by_lease[lease], event, now)
             elif event == "lease_ended" and lease in self.by_lease:
                 self.by_lease[lease].ended = now
             if line.get("level", "").lower() in ("warn", "error"):

@@ -109,8 +109,7 @@ struct Eyes {
 }
 
 impl Eyes {
-    /// Notes the published login, and the evidence that the log speaks of: the last `confirmed`
-    /// before the `draining` of a lease.
+    /// Notes the published login, and the evidence against those before it.
     fn look(&self) {
         let mut known = self.known.lock().unwrap();
         if let Some(login) = login_in(&self.file) {
@@ -123,15 +122,11 @@ impl Eyes {
             });
         }
         let issued = self.journal.all("lease_issued");
-        let confirmed = self.journal.all("confirmed");
-        for draining in self.journal.all("draining") {
-            let lease = draining.text("lease");
+        for confirmed in self.journal.all("confirmed") {
+            let lease = confirmed.text("lease");
             let user = issued.iter().find(|line| line.text("lease") == lease);
-            let evidence = confirmed.iter().rev().find(|line| line.at <= draining.at);
-            if let (Some(user), Some(evidence)) = (user, evidence)
-                && let Some(known) = known.get_mut(user.text("username"))
-            {
-                known.confirmed.get_or_insert(evidence.at);
+            if let Some(known) = user.and_then(|user| known.get_mut(user.text("username"))) {
+                known.confirmed.get_or_insert(confirmed.at);
             }
         }
     }

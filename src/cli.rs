@@ -1,1 +1,208 @@
 //! The command line.
+//!
+//! Receives arguments and the environment, gives an exit code. Never prints an error twice: each is
+//! printed here, once, with its hint on a line of its own.
+
+mod run;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::environment::Environment;
+use crate::config::{ConfigError, Override};
+use crate::error::{Class, Failure, chain};
+
+/// Where the configuration is when nobody says.
+const CONFIG: &str = "/etc/leasehold/leasehold.yaml";
+
+#[derive(Debug, Parser)]
+#[command(name = "leasehold", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Publish the secrets of a service and keep them fresh until SIGTERM
+    Run(RunArguments),
+}
+
+#[derive(Args, Debug)]
+struct RunArguments {
+    /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What to log: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// How to log it: json or text
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl RunArguments {
+    fn config(&self, environment: &Environment) -> PathBuf {
+        let given = || environment.get("LEASEHOLD_CONFIG").map(PathBuf::from);
+        self.config.clone().or_else(given).unwrap_or_else(|| PathBuf::from(CONFIG))
+    }
+
+    fn overrides(&self) -> Vec<Override> {
+        let flags = [
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+        ];
+        let given = flags.into_iter().filter_map(|(flag, key, value)| {
+            Some(Override { flag, key, value: value.as_ref()?.clone() })
+        });
+        given.collect()
+    }
+}
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All done.
+    Done,
+    /// The command line is wrong.
+    Usage,
+    /// Vault or the database could not be reached in time.
+    Unavailable,
+    /// Our own fault.
+    Fault,
+    /// The directory, its owner, its space or the state do not let us publish.
+    CannotPublish,
+    /// Somebody else is at it, or a guard said no.
+    TryAgain,
+    /// Vault refused.
+    Denied,
+    /// The configuration is wrong.
+    Configuration,
+    /// A second signal said: at once.
+    Signalled(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+impl Exit {
+    /// The number that a script sees.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Usage => 64,
+            Self::Unavailable => 69,
+            Self::Fault => 70,
+            Self::CannotPublish => 73,
+            Self::TryAgain => 75,
+            Self::Denied => 77,
+            Self::Configuration => 78,
+            Self::Signalled(code) => code,
+        }
+    }
+
+    /// How the process ends after a failure that it cannot go on from.
+    fn after(failure: &Failure) -> Self {
+        match failure.class {
+            Class::Again { .. } | Class::Unclear | Class::Gone => Self::Unavailable,
+            Class::Denied => Self::Denied,
+            Class::Missing => Self::Configuration,
+            Class::Conflict => Self::TryAgain,
+            Class::Ours => Self::Fault,
+        }
+    }
+}
+
+/// Does what `arguments` say.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> Exit {
+    match Arguments::try_parse_from(arguments) {
+        Ok(Arguments { command: Command::Run(arguments) }) => run::run(&arguments, environment),
+        Err(error) => {
+            let _ = error.print();
+            let asked = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
+            if asked.contains(&error.kind()) { Exit::Done } else { Exit::Usage }
+        }
+    }
+}
+
+fn print_config_error(error: &ConfigError) {
+    let hint = match error {
+        ConfigError::Read { .. } => "\nhint: name the file with `--config` or `LEASEHOLD_CONFIG`",
+        ConfigError::Long { .. } | ConfigError::Syntax { .. } | ConfigError::Invalid { .. } => "",
+    };
+    print(&format!("{}{hint}", chain(error)));
+}
+
+/// One error on the standard error stream; nobody is there to hear it when that fails.
+fn print(error: &str) {
+    let _ = writeln!(std::io::stderr(), "leasehold: {error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<RunArguments, ErrorKind> {
+        let arguments = ["leasehold"].iter().chain(arguments);
+        match Arguments::try_parse_from(arguments) {
+            Ok(Arguments { command: Command::Run(arguments) }) => Ok(arguments),
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    #[test]
+    fn the_configuration_is_where_the_nearest_voice_says() {
+        let none = Environment::default();
+        let given = Environment::new("h", [("LEASEHOLD_CONFIG", "/from/variable")]);
+        let bare = parsed(&["run"]).unwrap();
+        let flagged = parsed(&["run", "--config", "/from/flag"]).unwrap();
+        assert_eq!(bare.config(&none), PathBuf::from(CONFIG));
+        assert_eq!(bare.config(&given), PathBuf::from("/from/variable"));
+        assert_eq!(flagged.config(&given), PathBuf::from("/from/flag"));
+    }
+
+    #[test]
+    fn flags_become_settings() {
+        let overrides =
+            parsed(&["run", "--log-level", "debug", "--log-format=text"]).unwrap().overrides();
+        let keys: Vec<_> = overrides.iter().map(|flag| (flag.key, flag.value.as_str())).collect();
+        assert_eq!(keys, [("log.level", "debug"), ("log.format", "text")]);
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_from_a_question() {
+        assert_eq!(parsed(&["--version"]).unwrap_err(), ErrorKind::DisplayVersion);
+        assert_eq!(parsed(&["run", "--help"]).unwrap_err(), ErrorKind::DisplayHelp);
+        for wrong in [&[][..], &["walk"], &["run", "--conf"], &["run", "extra"]] {
+            assert!(!matches!(
+                parsed(wrong).unwrap_err(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ));
+        }
+    }
+
+    #[test]
+    fn exit_codes() {
+        for (class, code) in [
+            (Class::Again { after: None }, 69),
+            (Class::Unclear, 69),
+            (Class::Gone, 69),
+            (Class::Denied, 77),
+            (Class::Missing, 78),
+            (Class::Conflict, 75),
+            (Class::Ours, 70),
+        ] {
+            assert_eq!(Exit::after(&Failure::new(class, "x")).code(), code, "{class:?}");
+        }
+        assert_eq!((Exit::Done.code(), Exit::Usage.code()), (0, 64));
+        assert_eq!((Exit::CannotPublish.code(), Exit::Configuration.code()), (73, 78));
+    }
+}

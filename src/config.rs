@@ -1,13 +1,33 @@
 //! The configuration file, resolved into the settings of each part.
+//!
+//! Receives a file, the environment and flags, gives a [`Config`] that is valid as a whole or
+//! everything that is wrong with it. Never sets or reads a variable of the process itself: the
+//! environment is handed in.
+
+pub mod environment;
+mod expand;
+mod overlay;
+mod problem;
+mod raw;
+mod resolve;
+mod tree;
+mod value;
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::agent::Policy;
 use crate::agent::command::TargetName;
+use crate::config::environment::Environment;
 use crate::snapshot::SecretName;
-use crate::{notice, publish, render, vault};
+use crate::{notice, publish, render, state, vault};
+
+pub use crate::logs::Log;
+pub use overlay::Override;
+pub use problem::Problem;
+pub use tree::SyntaxError;
 
 /// Everything that a process needs, valid as a whole.
 #[derive(Clone, Debug)]
@@ -27,20 +47,11 @@ pub struct Config {
     /// Whom to tell.
     pub targets: BTreeMap<TargetName, notice::Settings>,
     /// Where the state lives.
-    pub state: StateSettings,
+    pub state: state::Settings,
     /// Where to listen.
     pub listen: Listen,
     /// What to log.
     pub log: Log,
-}
-
-/// Where the state lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateSettings {
-    /// Memory-backed, ours alone.
-    pub directory: PathBuf,
-    /// Allow a directory that is not memory-backed.
-    pub allow_disk: bool,
 }
 
 /// Where to listen; port 0 picks one.
@@ -52,11 +63,85 @@ pub struct Listen {
     pub metrics: Option<SocketAddr>,
 }
 
-/// What to log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: String,
-    /// JSON lines or text.
-    pub json: bool,
+/// A configuration, and what deserves a look in it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// One line each, with the key that it speaks of.
+    pub warnings: Vec<String>,
 }
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("read configuration `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is too long.
+    #[error("configuration `{}` is longer than {LONGEST} bytes", path.display())]
+    Long {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file is no YAML.
+    #[error("configuration `{}` is not YAML", path.display())]
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        source: SyntaxError,
+    },
+    /// The file says things that cannot be.
+    #[error("configuration `{}` has {}:{}", path.display(), count(problems), problem::report(problems))]
+    Invalid {
+        /// Which.
+        path: PathBuf,
+        /// All that is wrong, sorted by key.
+        problems: Vec<Problem>,
+    },
+}
+
+/// A longer file is not a configuration.
+const LONGEST: u64 = 1 << 20;
+
+fn count(problems: &[Problem]) -> String {
+    match problems.len() {
+        1 => "a problem".to_owned(),
+        many => format!("{many} problems"),
+    }
+}
+
+/// Reads the file at `path`; above it the environment, above that `overrides`.
+///
+/// # Errors
+/// When the file cannot be read or is no YAML, else with everything that is wrong in it.
+pub fn load(
+    path: &Path,
+    environment: &Environment,
+    overrides: &[Override],
+) -> Result<Loaded, ConfigError> {
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    if text.len() as u64 > LONGEST {
+        return Err(ConfigError::Long { path: path.to_owned() });
+    }
+    let mut tree = tree::parse(&text)
+        .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })?;
+    let mut problems = problem::Problems::default();
+    overlay::apply(&mut tree, environment, overrides, &mut problems);
+    resolve::resolve(&tree, environment, problems)
+        .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+}
+
+#[cfg(test)]
+mod tests;

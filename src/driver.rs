@@ -1,1 +1,243 @@
-//! See lib.rs.
+//! The loop: events in, decisions, commands out.
+//!
+//! Receives completed tasks, wake-ups, file changes and the wish to stop, and only turns each into
+//! an [`Event`]. It owns every task that it starts; nothing else starts one for the agent. Never
+//! decides anything.
+
+mod alarm;
+mod status;
+mod tasks;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::watch as channel;
+use tokio::task::{Id, JoinError, JoinSet};
+
+use crate::agent::Agent;
+use crate::agent::command::Command;
+use crate::agent::event::Event;
+use crate::agent::view::View;
+use crate::error::{Class, Failure};
+use crate::logs;
+use crate::metrics::Metrics;
+use crate::publish::Publisher;
+use crate::render::{self, File};
+use crate::server::probes::Heartbeat;
+use crate::snapshot::Snapshot;
+use crate::state::Store;
+use crate::time::Clock;
+use crate::watch::Watch;
+
+use alarm::Alarm;
+pub use tasks::Outside;
+
+/// Everything that the loop works with.
+pub struct Driver {
+    /// Decides.
+    pub agent: Agent,
+    /// The first commands, from the agent's adoption.
+    pub first: Vec<Command>,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Where the state is written.
+    pub store: Store,
+    /// Where sets become visible.
+    pub publisher: Publisher,
+    /// What is rendered.
+    pub files: Vec<File>,
+    /// Tells that the publish directory changed.
+    pub watch: Watch,
+    /// Vault, the database, the app.
+    pub outside: Arc<Outside>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Shows the agent to the listeners.
+    pub view: channel::Sender<View>,
+    /// Shows that the loop turns.
+    pub heartbeat: Heartbeat,
+}
+
+/// The loop's own state.
+struct Turning {
+    driver: Driver,
+    tasks: JoinSet<Event>,
+    /// What each task was started for, to complete it when it panics.
+    started: HashMap<Id, Command>,
+    /// Why the last write of the state failed; tried again at each turn.
+    unsaved: Option<Failure>,
+    fingerprints: BTreeMap<String, String>,
+    exited: bool,
+}
+
+/// Turns until the agent exits; `stop` tells it to.
+///
+/// # Errors
+/// When the kernel gives no timer.
+pub async fn run(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    let mut alarm = Alarm::new()?;
+    let first = std::mem::take(&mut driver.first);
+    let mut turning = Turning {
+        driver,
+        tasks: JoinSet::new(),
+        started: HashMap::new(),
+        unsaved: None,
+        fingerprints: BTreeMap::new(),
+        exited: false,
+    };
+    let mut stop = std::pin::pin!(stop);
+    let mut stopping = false;
+    turning.perform_all(first);
+    turning.turn(Event::Wake);
+    while !turning.exited {
+        let now = turning.driver.clock.now();
+        let wakeup = turning.driver.agent.next_wakeup(now);
+        turning.driver.heartbeat.promise(wakeup);
+        let event = tokio::select! {
+            Some(done) = turning.tasks.join_next_with_id() => turning.completed(done),
+            rang = alarm.ring(wakeup.map(|at| now.until(at))) => rang.map(|()| Event::Wake)?,
+            () = turning.driver.watch.changed() => match turning.drifted() {
+                Some(event) => event,
+                None => continue,
+            },
+            () = &mut stop, if !stopping => {
+                stopping = true;
+                Event::Stop
+            }
+        };
+        turning.turn(event);
+    }
+    Ok(())
+}
+
+impl Turning {
+    fn completed(&mut self, done: Result<(Id, Event), JoinError>) -> Event {
+        match done {
+            Ok((id, event)) => {
+                self.started.remove(&id);
+                event
+            }
+            Err(error) => {
+                // A task that panicked still gets its completion.
+                let failure = Failure::new(Class::Ours, "a task of ours failed");
+                let command = self.started.remove(&error.id());
+                let now = self.driver.clock.now();
+                command.and_then(|lost| tasks::failed(&lost, now, failure)).unwrap_or(Event::Wake)
+            }
+        }
+    }
+
+    fn drifted(&mut self) -> Option<Event> {
+        if let Some(failure) = self.driver.watch.degraded() {
+            logs::watch_degraded(&failure);
+        }
+        self.driver.publisher.drift().map(|file| Event::Drifted { file })
+    }
+
+    /// One event and everything that follows from it at once.
+    fn turn(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = self.driver.clock.now();
+            let commands = self.driver.agent.handle(now, event);
+            events.extend(self.perform_all(commands));
+        }
+        self.show();
+    }
+
+    fn perform_all(&mut self, commands: Vec<Command>) -> Vec<Event> {
+        if self.unsaved.is_some() && !commands.iter().any(|c| matches!(c, Command::Save)) {
+            self.save();
+        }
+        commands.into_iter().filter_map(|command| self.perform(command)).collect()
+    }
+
+    /// Performs what is done in order, and starts what runs beside the loop.
+    fn perform(&mut self, command: Command) -> Option<Event> {
+        match command {
+            Command::Save => self.save(),
+            Command::Record(record) => {
+                logs::record(&record);
+                self.driver.metrics.record(&record);
+            }
+            Command::Exit => self.exited = true,
+            Command::Rehearse(snapshot) => {
+                let rendering = render::render(&self.driver.files, &snapshot);
+                let result = rendering.and_then(|set| self.driver.publisher.rehearse(&set));
+                return Some(Event::Rehearsed { result });
+            }
+            Command::Publish(snapshot) => {
+                let result = self.saved().and_then(|()| self.publish(&snapshot));
+                return Some(Event::Published { result });
+            }
+            Command::Repair => {
+                let result = self.driver.publisher.repair(self.driver.clock.now());
+                return Some(Event::Published { result });
+            }
+            Command::Issue { .. } => match self.saved() {
+                Ok(()) => self.start(command),
+                Err(failure) => {
+                    return tasks::failed(&command, self.driver.clock.now(), failure);
+                }
+            },
+            Command::Login { .. }
+            | Command::LookupToken { .. }
+            | Command::RenewToken { .. }
+            | Command::RevokeToken { .. }
+            | Command::RenewLease { .. }
+            | Command::LookupLease { .. }
+            | Command::RevokeLease { .. }
+            | Command::Read { .. }
+            | Command::Probe { .. }
+            | Command::Count { .. }
+            | Command::Deliver { .. } => self.start(command),
+        }
+        None
+    }
+
+    fn start(&mut self, command: Command) {
+        let outside = self.driver.outside.clone();
+        let task = self.tasks.spawn(tasks::carry_out(outside, command.clone()));
+        self.started.insert(task.id(), command);
+    }
+
+    fn save(&mut self) {
+        let (store, clock) = (&self.driver.store, &self.driver.clock);
+        let before = self.unsaved.take();
+        if let Err(failure) = store.write(clock.epoch(), &self.driver.agent.kept()) {
+            if before.as_ref() != Some(&failure) {
+                logs::state_unwritten(&failure);
+            }
+            self.unsaved = Some(failure);
+        }
+    }
+
+    /// Nothing that a restart must know of is begun while the state cannot be written.
+    fn saved(&self) -> Result<(), Failure> {
+        self.unsaved.clone().map_or(Ok(()), Err)
+    }
+
+    fn publish(&mut self, snapshot: &Snapshot) -> Result<crate::agent::event::Visible, Failure> {
+        let rendering = render::render(&self.driver.files, snapshot)?;
+        let fingerprints = status::fingerprints(&rendering, self.driver.store.key());
+        let now = self.driver.clock.now();
+        let visible = self.driver.publisher.publish(now, snapshot.generation, rendering)?;
+        self.fingerprints = fingerprints;
+        Ok(visible)
+    }
+
+    /// Shows the agent to the listeners and in `status.json`.
+    fn show(&mut self) {
+        let view = self.driver.agent.view(self.driver.clock.now());
+        if *self.driver.view.borrow() == view {
+            return;
+        }
+        if view.started {
+            let json = status::json(&view, &self.fingerprints, &self.driver.clock);
+            if let Err(failure) = self.driver.publisher.write_status(&json) {
+                logs::status_unwritten(&failure);
+            }
+        }
+        self.driver.view.send_replace(view);
+    }
+}

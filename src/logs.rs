@@ -1,1 +1,214 @@
 //! Log lines out of records, as text or JSON.
+//!
+//! Receives records and our own few events besides, gives lines on the standard error stream.
+//! Never shows what our dependencies say below a warning, and never lets a control character from
+//! Vault reach a terminal.
+
+mod format;
+
+use std::io;
+use std::net::SocketAddr;
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::audit::event::{Level, Record};
+use crate::audit::line::{Line, Value, line};
+use crate::error::Failure;
+use crate::logs::format::Lines;
+
+/// What to log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// JSON lines or text.
+    pub json: bool,
+}
+
+/// Sends every line of this process to the standard error stream from now on.
+///
+/// # Errors
+/// When logging was set up before.
+pub fn init(log: &Log) -> Result<(), tracing_subscriber::util::TryInitError> {
+    subscriber(log, io::stderr).try_init()
+}
+
+/// What turns events into lines; tests give their own writer.
+pub fn subscriber<W>(log: &Log, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(Lines { json: log.json })
+        .with_writer(writer)
+        .with_ansi(false);
+    let level = match log.level.as_str() {
+        "error" => LevelFilter::ERROR,
+        "warn" => LevelFilter::WARN,
+        "debug" => LevelFilter::DEBUG,
+        "trace" => LevelFilter::TRACE,
+        _ => LevelFilter::INFO,
+    };
+    // At debug and trace our dependencies print requests and answers, with tokens and passwords in
+    // them; no level that an operator can choose may switch that on.
+    let others = level.min(LevelFilter::WARN);
+    let targets = Targets::new().with_default(others).with_target("leasehold", level);
+    tracing_subscriber::registry().with(targets).with(lines)
+}
+
+/// Which kinds of fields a record may have; `tracing` wants all names ahead.
+macro_rules! emit {
+    ($level:expr, $line:expr) => {
+        tracing::event!(
+            target: "leasehold",
+            $level,
+            event = $line.event,
+            secret = text($line, "secret"),
+            target = text($line, "target"),
+            lease = text($line, "lease"),
+            username = text($line, "username"),
+            version = text($line, "version"),
+            generation = number($line, "generation"),
+            secrets = text($line, "secrets"),
+            leases = number($line, "leases"),
+            file = text($line, "file"),
+            times = number($line, "times"),
+            ttl_seconds = number($line, "ttl_seconds"),
+            renewable = flag($line, "renewable"),
+            took_seconds = number($line, "took_seconds"),
+            after_seconds = number($line, "after_seconds"),
+            grace_seconds = number($line, "grace_seconds"),
+            missing_seconds = number($line, "missing_seconds"),
+            remaining_seconds = number($line, "remaining_seconds"),
+            retry_in_seconds = number($line, "retry_in_seconds"),
+            stale = flag($line, "stale"),
+            request_id = text($line, "request_id"),
+            cause = text($line, "cause"),
+            error = text($line, "error"),
+            hint = text($line, "hint"),
+            "{}",
+            $line.message
+        )
+    };
+}
+
+/// One line for one record.
+pub fn record(record: &Record) {
+    let line = &line(record);
+    match line.level {
+        Level::Info => emit!(tracing::Level::INFO, line),
+        Level::Warn => emit!(tracing::Level::WARN, line),
+        Level::Error => emit!(tracing::Level::ERROR, line),
+    }
+}
+
+fn field<'a>(line: &'a Line, name: &str) -> Option<&'a Value> {
+    line.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+fn text<'a>(line: &'a Line, name: &str) -> Option<&'a str> {
+    match field(line, name)? {
+        Value::Text(text) => Some(text),
+        Value::Number(_) | Value::Flag(_) => None,
+    }
+}
+
+fn number(line: &Line, name: &str) -> Option<f64> {
+    match field(line, name)? {
+        Value::Number(number) => Some(*number),
+        Value::Text(_) | Value::Flag(_) => None,
+    }
+}
+
+fn flag(line: &Line, name: &str) -> Option<bool> {
+    match field(line, name)? {
+        Value::Flag(flag) => Some(*flag),
+        Value::Text(_) | Value::Number(_) => None,
+    }
+}
+
+/// A listener is there; port 0 has become a real one.
+pub fn listening(listener: &str, address: SocketAddr) {
+    tracing::info!(
+        target: "leasehold",
+        event = "listening",
+        listener,
+        address = %address,
+        "listening for {listener}"
+    );
+}
+
+/// The process starts.
+pub fn starting(version: &str, instance: &str) {
+    tracing::info!(target: "leasehold", event = "starting", version, instance, "starting");
+}
+
+/// Something in the configuration deserves a look.
+pub fn configuration_warning(warning: &str) {
+    tracing::warn!(target: "leasehold", event = "configuration_warning", "{warning}");
+}
+
+/// A signal came, from a process with this pid and uid; `what` says what is done about it.
+pub fn signalled(signal: &str, sender: Option<(i32, u32)>, what: &str) {
+    tracing::info!(
+        target: "leasehold",
+        event = "signalled",
+        signal,
+        sender_pid = sender.map(|(pid, _)| pid),
+        sender_uid = sender.map(|(_, uid)| uid),
+        "{what}"
+    );
+}
+
+/// The state cannot be written; until it can, no lease is made and nothing published.
+pub fn state_unwritten(failure: &Failure) {
+    tracing::error!(
+        target: "leasehold",
+        event = "state_unwritten",
+        error = failure.text,
+        hint = failure.hint,
+        "the state cannot be written; no lease is made and nothing published until it can"
+    );
+}
+
+/// `status.json` cannot be written.
+pub fn status_unwritten(failure: &Failure) {
+    tracing::warn!(
+        target: "leasehold",
+        event = "status_unwritten",
+        error = failure.text,
+        hint = failure.hint,
+        "status.json is out of date"
+    );
+}
+
+/// Changes in the publish directory are found by looking, not told by the kernel.
+pub fn watch_degraded(failure: &Failure) {
+    tracing::warn!(
+        target: "leasehold",
+        event = "watch_degraded",
+        error = failure.text,
+        hint = failure.hint,
+        "the kernel does not tell of changed files; looking twice a second"
+    );
+}
+
+/// A listener cannot take connections for now.
+pub fn accept_failed(listener: &str, failure: &Failure) {
+    tracing::warn!(
+        target: "leasehold",
+        event = "accept_failed",
+        listener,
+        error = failure.text,
+        hint = failure.hint,
+        "connections for {listener} are not accepted, trying again"
+    );
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,407 @@
 //! Prometheus metrics out of records and views.
+//!
+//! Receives records as they happen and the view at each scrape, gives one page of text. Never
+//! labels anything with a user name, a lease or a token: labels come from the configuration or from
+//! fixed lists.
+
+mod series;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::registry::Registry;
+
+use crate::agent::view::View;
+use crate::agent::{Policy, SecretPolicy};
+use crate::audit::event::Record;
+use crate::metrics::series::{Histograms, Series};
+use crate::snapshot::SecretName;
+use crate::time::Moment;
+
+/// What a page of [`Metrics::page`] is, for the `Content-Type` header.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The kinds of secrets that rotations are counted by.
+const TYPES: [&str; 3] = ["database", "jwt", "api_key"];
+
+/// Every operation that `vault` may report.
+const OPERATIONS: [&str; 10] = [
+    "login",
+    "lookup_token",
+    "renew_token",
+    "revoke_token",
+    "issue",
+    "renew_lease",
+    "lookup_lease",
+    "revoke_lease",
+    "read_metadata",
+    "read",
+];
+
+/// Every outcome that `vault` may report.
+const OUTCOMES: [&str; 8] =
+    ["ok", "again", "denied", "missing", "gone", "conflict", "unclear", "ours"];
+
+const ROTATION_BUCKETS: [f64; 5] = [60.0, 300.0, 600.0, 1800.0, 3600.0];
+
+const REQUEST_BUCKETS: [f64; 10] = [0.002, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
+
+const DAY: f64 = 86_400.0;
+
+/// All metrics of one agent.
+pub struct Metrics {
+    registry: Registry,
+    types: BTreeMap<SecretName, &'static str>,
+    rotations: Series,
+    rotation_duration: Histograms,
+    age: Series,
+    expiration: Series,
+    expiry: Series,
+    generation: Series,
+    notify_attempts: Series,
+    notify_pending: Series,
+    vault_requests: Series,
+    vault_duration: Histograms,
+    leases: Series,
+    budget: Series,
+    renewal_failures: Series,
+    in_progress: Series,
+    grace_violations: Series,
+    known: Mutex<Known>,
+}
+
+/// What must be remembered to tell the end of a rotation from its beginning.
+#[derive(Default)]
+struct Known {
+    /// The lease that the app uses, as far as records told.
+    current: BTreeMap<SecretName, String>,
+    /// A lease that was issued and took over nothing yet.
+    candidate: BTreeMap<SecretName, String>,
+    /// Leases on their way out, whose end is no loss.
+    leaving: BTreeSet<String>,
+    /// Polled secrets that had a value before; a first value is no rotation.
+    read: BTreeSet<SecretName>,
+}
+
+impl Metrics {
+    /// Every counter at 0.
+    pub fn new(policy: &Policy) -> Self {
+        let mut registry = Registry::default();
+        let secret = &["secret_name"];
+        let both = &["secret_type", "secret_name"];
+        let mut counter = |name: &str, help: &str, labels| {
+            let series = Series::counter(labels);
+            registry.register(name, help, series.clone());
+            series
+        };
+        let rotations = counter(
+            "secret_rotation_total",
+            "Total number of secret rotations",
+            &["secret_type", "status"],
+        );
+        let notify_attempts = counter(
+            "leasehold_notify_attempts_total",
+            "Attempts to tell a target",
+            &["target", "outcome"],
+        );
+        let vault_requests = counter(
+            "leasehold_vault_requests_total",
+            "Requests to Vault",
+            &["operation", "outcome"],
+        );
+        let renewal_failures = counter(
+            "leasehold_db_credential_renewal_failures_total",
+            "Database logins in use whose renewal was given up",
+            secret,
+        );
+        let grace_violations = counter(
+            "leasehold_grace_violations_total",
+            "Old logins that ended before their grace had passed",
+            secret,
+        );
+        let mut gauge = |name: &str, help: &str, labels| {
+            let series = Series::gauge(labels);
+            registry.register(name, help, series.clone());
+            series
+        };
+        let age = gauge("secret_age_days", "Age of secret in days", both);
+        let expiration = gauge("secret_expiration_days", "Days until secret expiration", both);
+        let expiry = gauge(
+            "leasehold_credential_expiry_timestamp_seconds",
+            "When the published credential ends unless it is renewed",
+            secret,
+        );
+        let generation = gauge("leasehold_generation", "The visible generation", &[]);
+        let notify_pending =
+            gauge("leasehold_notify_pending", "Targets that owe an acknowledgement", &[]);
+        let leases = gauge("leasehold_leases_held", "Leases held, draining ones too", secret);
+        let budget = gauge(
+            "leasehold_issue_budget_remaining",
+            "Logins that may still be asked for at once",
+            secret,
+        );
+        let in_progress = gauge(
+            "leasehold_rotation_in_progress_seconds",
+            "How long a rotation has been under way, 0 without one",
+            secret,
+        );
+        let build = gauge("leasehold_build_info", "The version that runs", &["version"]);
+        build.set(&[env!("CARGO_PKG_VERSION")], Some(1.0));
+        let mut histogram = |name: &str, help: &str, labels, buckets| {
+            let series = Histograms::new(labels, buckets);
+            registry.register(name, help, series.clone());
+            series
+        };
+        let rotation_duration = histogram(
+            "secret_rotation_duration_seconds",
+            "Duration of secret rotation in seconds",
+            &["secret_type"],
+            &ROTATION_BUCKETS,
+        );
+        let vault_duration = histogram(
+            "leasehold_vault_request_duration_seconds",
+            "How long requests to Vault took",
+            &["operation"],
+            &REQUEST_BUCKETS,
+        );
+
+        let kind = |policy: &SecretPolicy| match policy {
+            SecretPolicy::Leased(_) => "database",
+            SecretPolicy::Polled(_) => "api_key",
+        };
+        let types = policy.secrets.iter().map(|(name, policy)| (name.clone(), kind(policy)));
+        let metrics = Self {
+            types: types.collect(),
+            rotations,
+            rotation_duration,
+            age,
+            expiration,
+            expiry,
+            generation,
+            notify_attempts,
+            notify_pending,
+            vault_requests,
+            vault_duration,
+            leases,
+            budget,
+            renewal_failures,
+            in_progress,
+            grace_violations,
+            known: Mutex::default(),
+            registry,
+        };
+        metrics.start(policy);
+        metrics
+    }
+
+    fn start(&self, policy: &Policy) {
+        for kind in TYPES {
+            self.rotations.start(&[kind, "success"]);
+            self.rotations.start(&[kind, "failure"]);
+            self.rotation_duration.start(&[kind]);
+        }
+        for (name, kind) in &self.types {
+            if *kind == "database" {
+                self.renewal_failures.start(&[name]);
+                self.grace_violations.start(&[name]);
+            }
+        }
+        for target in policy.targets.keys() {
+            self.notify_attempts.start(&[target, "success"]);
+            self.notify_attempts.start(&[target, "failure"]);
+        }
+        for operation in OPERATIONS {
+            self.vault_duration.start(&[operation]);
+            for outcome in OUTCOMES {
+                self.vault_requests.start(&[operation, outcome]);
+            }
+        }
+    }
+
+    /// Counts one request to Vault; the words are those of [`crate::vault::Observer`].
+    pub fn vault_request(&self, operation: &str, outcome: &str, took: Duration) {
+        self.vault_requests.add_one(&[operation, outcome]);
+        self.vault_duration.observe(&[operation], took);
+    }
+
+    /// Counts what a record tells.
+    ///
+    /// A rotation is counted once, when it has ended. It succeeded when the new value took over
+    /// (`Rotated`, or a later value of a polled secret). It failed when the login in use was lost
+    /// (`LeaseLost`) and no new one had been obtained by then; a try that is tried again is
+    /// neither. A first value is no rotation.
+    pub fn record(&self, record: &Record) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match record {
+            Record::LeaseIssued { secret, lease, .. } => {
+                known.candidate.insert(secret.clone(), lease.clone());
+            }
+            Record::CredentialRefused { secret, lease, .. } => {
+                known.candidate.remove(secret);
+                known.leaving.insert(lease.clone());
+            }
+            Record::Published { secrets, .. } => known.publish(secrets),
+            Record::Rotated { secret, lease, took, .. } => {
+                known.take_over(secret, lease);
+                let kind = self.kind(secret);
+                self.rotations.add_one(&[kind, "success"]);
+                self.rotation_duration.observe(&[kind], *took);
+            }
+            Record::LeaseLost { secret, lease, .. } => {
+                if known.lose(secret, lease) {
+                    self.renewal_failures.add_one(&[secret]);
+                    if !known.candidate.contains_key(secret) {
+                        self.rotations.add_one(&[self.kind(secret), "failure"]);
+                    }
+                }
+            }
+            Record::ValueRead { secret, .. } => {
+                if !known.read.insert(secret.clone()) {
+                    self.rotations.add_one(&[self.kind(secret), "success"]);
+                }
+            }
+            Record::Adopted { generation, .. } if generation.0 > 0 => {
+                known.read.extend(self.types.keys().cloned());
+            }
+            Record::Draining { lease, .. } | Record::Unconfirmed { lease, .. } => {
+                known.leaving.insert(lease.clone());
+            }
+            Record::LeaseEnded { lease, .. } => {
+                known.leaving.remove(lease);
+            }
+            Record::GraceViolated { secret, .. } => self.grace_violations.add_one(&[secret]),
+            Record::Delivered { target, .. } => {
+                self.notify_attempts.add_one(&[target, "success"]);
+            }
+            Record::DeliveryFailed { target, .. } => {
+                self.notify_attempts.add_one(&[target, "failure"]);
+            }
+            Record::Adopted { .. }
+            | Record::SessionOpened { .. }
+            | Record::LoginFailed { .. }
+            | Record::LoginRefused { .. }
+            | Record::SessionRenewed { .. }
+            | Record::SessionRenewalFailed { .. }
+            | Record::SessionEnding { .. }
+            | Record::SessionLost { .. }
+            | Record::SessionEnded
+            | Record::IssueRequested { .. }
+            | Record::IssueFailed { .. }
+            | Record::IssueUnanswered { .. }
+            | Record::BudgetSpent { .. }
+            | Record::CredentialProved { .. }
+            | Record::ProbeFailed { .. }
+            | Record::PublishedUnproved { .. }
+            | Record::MaximumLearned { .. }
+            | Record::MaximumUnknown { .. }
+            | Record::GraceCut { .. }
+            | Record::LeaseRenewed { .. }
+            | Record::RenewalFailed { .. }
+            | Record::Confirmed { .. }
+            | Record::CountFailed { .. }
+            | Record::DrainFailed { .. }
+            | Record::EndFailed { .. }
+            | Record::RevokeDenied { .. }
+            | Record::ReadFailed { .. }
+            | Record::RehearsalFailed { .. }
+            | Record::PublishFailed { .. }
+            | Record::Repairing { .. }
+            | Record::Tampered { .. }
+            | Record::Stopping { .. }
+            | Record::Stopped { .. } => {}
+        }
+    }
+
+    /// Sets every gauge to what `view` shows at `now`, when the wall clock reads `wall_micros`
+    /// microseconds since 1970.
+    #[expect(clippy::cast_precision_loss, reason = "microseconds and counts stay below 2^52")]
+    pub fn observe(&self, view: &View, now: Moment, wall_micros: u64) {
+        self.generation.set(&[], Some(view.generation.0 as f64));
+        let pending = view.targets.values().filter(|owes| **owes).count();
+        self.notify_pending.set(&[], Some(pending as f64));
+        for (name, secret) in &view.secrets {
+            let kind = self.kind(name);
+            let visible = secret.version.is_some();
+            let age = secret.obtained.filter(|_| visible).map(|at| now.since(at).as_secs_f64());
+            self.age.set(&[kind, name], age.map(|age| age / DAY));
+            // Below zero once it has passed.
+            let left = secret
+                .expires
+                .filter(|_| visible)
+                .map(|end| now.until(end).as_secs_f64() - now.since(end).as_secs_f64());
+            self.expiration.set(&[kind, name], left.map(|left| left / DAY));
+            let wall = wall_micros as f64 / 1e6;
+            let end = left.map(|left| ((wall + left) * 1000.0).round() / 1000.0);
+            self.expiry.set(&[name], end);
+            if kind == "database" {
+                self.leases.set(&[name], Some(secret.leases as f64));
+                self.budget.set(&[name], Some(f64::from(secret.budget)));
+                let since = secret.rotating_since.map(|since| now.since(since).as_secs_f64());
+                self.in_progress.set(&[name], Some(since.unwrap_or(0.0)));
+            }
+        }
+    }
+
+    /// Everything as text.
+    pub fn page(&self) -> String {
+        let mut page = String::new();
+        // Writing to a `String` cannot fail.
+        let _ = encode_registry(&mut page, &self.registry);
+        // The encoder ends every help text with a full stop; the texts are to be as they are here.
+        let exact = |line: &str| match line.strip_prefix("# HELP ") {
+            Some(help) => format!("# HELP {}\n", help.trim_end_matches('.')),
+            None => format!("{line}\n"),
+        };
+        page.lines().map(exact).collect()
+    }
+
+    fn kind(&self, secret: &str) -> &'static str {
+        self.types.get(secret).copied().unwrap_or("database")
+    }
+}
+
+impl Known {
+    /// The first lease of a secret that becomes visible replaces none: no rotation.
+    fn publish(&mut self, secrets: &[SecretName]) {
+        for secret in secrets {
+            if !self.current.contains_key(secret)
+                && let Some(lease) = self.candidate.remove(secret)
+            {
+                self.current.insert(secret.clone(), lease);
+            }
+        }
+    }
+
+    fn take_over(&mut self, secret: &SecretName, lease: &str) {
+        self.candidate.remove(secret);
+        if let Some(old) = self.current.insert(secret.clone(), lease.to_owned())
+            && old != lease
+        {
+            self.leaving.insert(old);
+        }
+    }
+
+    /// Whether `lease` was the one in use. One that no record named comes from an earlier process;
+    /// it was in use unless it is on its way out.
+    fn lose(&mut self, secret: &SecretName, lease: &str) -> bool {
+        if self.leaving.remove(lease) {
+            return false;
+        }
+        if self.candidate.get(secret).is_some_and(|candidate| candidate == lease) {
+            self.candidate.remove(secret);
+            return false;
+        }
+        match self.current.get(secret) {
+            Some(current) if current != lease => false,
+            Some(_) | None => {
+                self.current.remove(secret);
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,16 @@
 //! Receives a [`Notice`], gives whether the target acknowledged. Never retries (the agent does) and
 //! never sends a secret.
 
+mod http;
+mod message;
+mod signal;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::command::Notice;
-use crate::error::{Class, Failure};
+use crate::error::Failure;
+use crate::time::Clock;
 
 /// One notify target.
 #[derive(Clone, Debug)]
@@ -48,16 +53,23 @@ pub struct Context {
     pub files: Vec<String>,
 }
 
-/// One attempt; `wall` turns the notice's moments into RFC 3339.
+/// One attempt; `clock` turns the notice's moments into RFC 3339.
 ///
 /// # Errors
-/// When the target did not acknowledge in time.
-#[expect(clippy::unused_async, reason = "stub")]
+/// When the target did not acknowledge in time: `Again` or `Unclear` for what may pass by itself,
+/// `Missing` while the pid file or the key is not there, `Denied` where the signal is forbidden,
+/// `Ours` for a URL or a process that is never told anything.
 pub async fn deliver(
-    _settings: &Settings,
-    _context: &Context,
-    _notice: &Notice,
-    _clock: &crate::time::Clock,
+    settings: &Settings,
+    context: &Context,
+    notice: &Notice,
+    clock: &Clock,
 ) -> Result<(), Failure> {
-    Err(Failure::new(Class::Ours, "not built yet"))
+    match &settings.channel {
+        Channel::Http { url, signing_key_file } => {
+            let message = message::compose(context, notice, clock, signing_key_file.as_deref())?;
+            http::post(url, message, settings.timeout).await
+        }
+        Channel::Signal { pid_file, signal } => signal::send(pid_file, *signal),
+    }
 }

@@ -3,32 +3,131 @@
 //! Receives a credential, gives a role's oid or session counts, or a classed [`Failure`]. Never
 //! keeps a connection open and never writes.
 
+mod session;
+mod tls;
+
 use std::collections::BTreeMap;
 
-use crate::error::{Class, Failure};
+use tokio_postgres::error::SqlState;
+
+use crate::error::{Class, Failure, chain};
 use crate::lease::RoleId;
 use crate::secret::Credential;
 use crate::snapshot::Connection;
 
-/// Logs in with `credential` on every host of `connection` and gives the role's oid.
+/// `session_user` is who logged in; a role may be set to act as its group, which `current_user`
+/// would name.
+const OWN_ROLE: &str = "SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user";
+/// A leased role sees NULL in most other columns of foreign sessions: a filter on them counts 0.
+const SESSIONS: &str = "SELECT usesysid, count(*) FROM pg_catalog.pg_stat_activity \
+     WHERE usesysid = ANY ($1) AND pid <> pg_catalog.pg_backend_pid() GROUP BY usesysid";
+
+/// Logs in with `credential` on every host of `connection` and gives the role's oid. Hosts that
+/// cannot be reached do not matter as long as one can.
 ///
 /// # Errors
-/// `Denied` only for SQLSTATE 28P01, 28000 and 3D000: those speak of the credential. Anything else
-/// (unreachable, too many connections, starting up, time-out) is `Again`.
-#[expect(clippy::unused_async, reason = "stub")]
-pub async fn probe(_connection: &Connection, _credential: &Credential) -> Result<RoleId, Failure> {
-    Err(Failure::new(Class::Ours, "not built yet"))
+/// `Denied` when a host answers SQLSTATE 28P01, 28000 or 3D000: those speak of the credential.
+/// Anything else (unreachable, too many connections, starting up, time-out) is `Again`; `Missing`
+/// and `Ours` speak of the CA file.
+pub async fn probe(connection: &Connection, credential: &Credential) -> Result<RoleId, Failure> {
+    let mut found: Option<RoleId> = None;
+    let mut unreached = None;
+    for host in &connection.hosts {
+        let doing = doing("log in to", connection, credential, host);
+        let asked = session::open(connection, credential, host, &doing, async |client| {
+            client.query_one(OWN_ROLE, &[]).await?.try_get::<_, RoleId>(0)
+        });
+        match asked.await {
+            Ok(role) if found.is_some_and(|other| other != role) => {
+                let text = format!("{doing}: the role has another oid than on the hosts before");
+                let hint = "the hosts of one connection must be one cluster";
+                return Err(Failure::new(Class::Ours, text).hint(hint));
+            }
+            Ok(role) => found = Some(role),
+            Err(failure) => match failure.class {
+                Class::Again { .. } | Class::Unclear => unreached = Some(failure),
+                Class::Denied | Class::Missing | Class::Gone | Class::Conflict | Class::Ours => {
+                    return Err(failure);
+                }
+            },
+        }
+    }
+    found.ok_or_else(|| unreached.unwrap_or_else(no_host))
 }
 
-/// Counts, on every host, the sessions of `roles`, without our own.
+/// Counts, on every host, the sessions of `roles`, without our own. A role with no session counts
+/// 0.
 ///
 /// # Errors
-/// As [`probe`].
-#[expect(clippy::unused_async, reason = "stub")]
+/// As [`probe`], but every host must answer: a session on the one that does not may be the last.
 pub async fn count(
-    _connection: &Connection,
-    _credential: &Credential,
-    _roles: &[RoleId],
+    connection: &Connection,
+    credential: &Credential,
+    roles: &[RoleId],
 ) -> Result<Vec<BTreeMap<RoleId, u64>>, Failure> {
-    Err(Failure::new(Class::Ours, "not built yet"))
+    let mut counts = Vec::with_capacity(connection.hosts.len());
+    for host in &connection.hosts {
+        let doing = doing("count sessions on", connection, credential, host);
+        let rows = session::open(connection, credential, host, &doing, async |client| {
+            client.query(SESSIONS, &[&roles]).await?.iter().map(session_count).collect()
+        });
+        let seen: Vec<(RoleId, u64)> = rows.await?;
+        let mut of_host: BTreeMap<RoleId, u64> = roles.iter().map(|role| (*role, 0)).collect();
+        of_host.extend(seen);
+        counts.push(of_host);
+    }
+    if counts.is_empty() { Err(no_host()) } else { Ok(counts) }
+}
+
+fn session_count(row: &tokio_postgres::Row) -> Result<(RoleId, u64), tokio_postgres::Error> {
+    let count: i64 = row.try_get(1)?;
+    Ok((row.try_get(0)?, u64::try_from(count).unwrap_or(0)))
+}
+
+fn doing(what: &str, connection: &Connection, credential: &Credential, host: &str) -> String {
+    let Connection { port, dbname, .. } = connection;
+    format!("{what} `{host}:{port}/{dbname}` as `{}`", credential.username)
+}
+
+fn no_host() -> Failure {
+    Failure::new(Class::Ours, "connect to the database: the connection names no host")
+}
+
+/// What the database or the way to it answered.
+fn failure(doing: &str, error: &tokio_postgres::Error) -> Failure {
+    let Some(answer) = error.as_db_error() else {
+        let failure =
+            Failure::new(Class::Again { after: None }, format!("{doing}: {}", chain(error)));
+        return match tls::hint(error) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        };
+    };
+    let message: String = answer.message().chars().filter(|c| !c.is_control()).take(300).collect();
+    let text = format!("{doing}: {message} ({})", answer.code().code());
+    Failure::new(class(answer.code()), text)
+}
+
+fn class(state: &SqlState) -> Class {
+    let of_the_credential = [
+        SqlState::INVALID_PASSWORD,
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        SqlState::INVALID_CATALOG_NAME,
+    ];
+    if of_the_credential.contains(state) { Class::Denied } else { Class::Again { after: None } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_three_states_speak_of_the_credential() {
+        for code in ["28P01", "28000", "3D000"] {
+            assert_eq!(class(&SqlState::from_code(code)), Class::Denied, "{code}");
+        }
+        for code in ["53300", "57P03", "57P01", "42501", "08006", "XX000"] {
+            assert_eq!(class(&SqlState::from_code(code)), Class::Again { after: None }, "{code}");
+        }
+    }
 }

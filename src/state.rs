@@ -1,1 +1,301 @@
-//! See lib.rs.
+//! What the next process takes over, in one file.
+//!
+//! Receives what the agent keeps, gives it back after a restart. The directory is ours alone
+//! (0700, memory-backed), locked for the life of the process; the file is 0600 and replaced in one
+//! rename.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::agent::Kept;
+use crate::error::{Class, Failure};
+use crate::secret::hex;
+use crate::time::Epoch;
+
+const VERSION: u32 = 1;
+const FILE: &str = "state.json";
+const NEW_FILE: &str = "state.json.new";
+const LOCK: &str = "lock";
+
+/// Where the state lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Memory-backed, ours alone.
+    pub directory: PathBuf,
+    /// Allow a directory that is not memory-backed.
+    pub allow_disk: bool,
+}
+
+/// The state directory, checked and locked.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    key: String,
+    /// Holds the lock until the process ends.
+    _lock: File,
+}
+
+/// What a state file holds.
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
+    version: u32,
+    epoch: Epoch,
+    /// Keys the hashes that we show or remember; random, made with the first state.
+    key: String,
+    agent: std::borrow::Cow<'a, Kept>,
+}
+
+/// What an earlier process left.
+#[derive(Debug)]
+pub struct Found {
+    /// The scale of its moments.
+    pub epoch: Epoch,
+    /// What its agent kept.
+    pub agent: Kept,
+}
+
+/// Why the state directory cannot be used.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process holds it.
+    Locked(Failure),
+    /// Anything else.
+    Unusable(Failure),
+}
+
+impl Store {
+    /// Makes the directory where it is missing, checks and locks it, and reads what is there.
+    ///
+    /// # Errors
+    /// `Locked` while another process runs on it; `Unusable` when it is not ours alone, not
+    /// memory-backed, or holds a file that cannot be read (which is left as it is).
+    pub fn open(settings: &Settings) -> Result<(Self, Option<Found>), OpenError> {
+        let directory = &settings.directory;
+        prepare(settings).map_err(OpenError::Unusable)?;
+        let lock = lock(directory)?;
+        let found = read(directory).map_err(OpenError::Unusable)?;
+        let (key, found) = match found {
+            Some(Stored { key, epoch, agent, .. }) => {
+                (key, Some(Found { epoch, agent: agent.into_owned() }))
+            }
+            None => (random_key().map_err(OpenError::Unusable)?, None),
+        };
+        Ok((Self { directory: directory.clone(), key, _lock: lock }, found))
+    }
+
+    /// Keys the hashes by which refused credentials and published files are known again.
+    pub fn key(&self) -> &[u8] {
+        self.key.as_bytes()
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// When it cannot be written; the file before it stays.
+    pub fn write(&self, epoch: &Epoch, agent: &Kept) -> Result<(), Failure> {
+        let stored = Stored {
+            version: VERSION,
+            epoch: epoch.clone(),
+            key: self.key.clone(),
+            agent: std::borrow::Cow::Borrowed(agent),
+        };
+        let (new, path) = (self.directory.join(NEW_FILE), self.directory.join(FILE));
+        let write = || -> std::io::Result<()> {
+            let bytes = Zeroizing::new(serde_json::to_vec(&stored)?);
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)?;
+            file.write_all(&bytes)?;
+            std::fs::rename(&new, &path)
+        };
+        write().map_err(|error| {
+            Failure::new(
+                Class::Again { after: None },
+                format!("write the state to `{}`: {error}", path.display()),
+            )
+            .hint("give the state directory room and let only this user write it")
+        })
+    }
+}
+
+fn prepare(settings: &Settings) -> Result<(), Failure> {
+    let directory = &settings.directory;
+    let shown = directory.display();
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
+        Failure::new(Class::Ours, format!("make the state directory `{shown}`: {error}"))
+            .hint("mount a memory-backed volume there that this user may write")
+    })?;
+    let meta = std::fs::metadata(directory).map_err(|error| {
+        Failure::new(Class::Ours, format!("look at the state directory `{shown}`: {error}"))
+    })?;
+    let (owner, us) = (meta.uid(), nix::unistd::geteuid().as_raw());
+    if owner != us && us != 0 {
+        let text = format!("the state directory `{shown}` belongs to uid {owner}, we are uid {us}");
+        return Err(
+            Failure::new(Class::Ours, text).hint("run every Leasehold of a pod as one user")
+        );
+    }
+    if meta.mode() & 0o077 != 0 {
+        close_to_others(directory)?;
+    }
+    if !settings.allow_disk && !memory_backed(directory) {
+        let text = format!("the state directory `{shown}` is not in memory");
+        return Err(Failure::new(Class::Ours, text)
+            .hint("mount a tmpfs there, or set `state.allow_disk: true` for development"));
+    }
+    Ok(())
+}
+
+/// An emptyDir comes as 0777; what is ours we close.
+fn close_to_others(directory: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(|error| {
+        let shown = directory.display();
+        Failure::new(Class::Ours, format!("close the state directory `{shown}` to others: {error}"))
+            .hint("let the state directory belong to this user with mode 0700")
+    })
+}
+
+fn memory_backed(directory: &Path) -> bool {
+    use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+    const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+    statfs(directory).is_ok_and(|found| {
+        let kind = found.filesystem_type();
+        kind == TMPFS_MAGIC || kind == RAMFS_MAGIC
+    })
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join(LOCK);
+    let unusable = |error: std::io::Error| {
+        let text = format!("lock the state directory by `{}`: {error}", path.display());
+        OpenError::Unusable(Failure::new(Class::Ours, text))
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let text =
+                format!("another process holds the state directory `{}`", directory.display());
+            let failure = Failure::new(Class::Again { after: None }, text);
+            Err(OpenError::Locked(
+                failure
+                    .hint("stop the other Leasehold, or give this one its own `state.directory`"),
+            ))
+        }
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+fn read(directory: &Path) -> Result<Option<Stored<'static>>, Failure> {
+    let path = directory.join(FILE);
+    let mut bytes = Zeroizing::new(Vec::new());
+    match File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let text = format!("read the state from `{}`: {error}", path.display());
+            return Err(Failure::new(Class::Ours, text));
+        }
+    }
+    let unreadable = |what: String| {
+        let text = format!("read the state from `{}`: {what}", path.display());
+        Failure::new(Class::Ours, text)
+            .hint("its leases end by themselves; move the file away to start anew, with new leases")
+    };
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    // A serde error could quote what it stumbled over, so only its place is told.
+    let place = |error: serde_json::Error| {
+        unreadable(format!("not as we wrote it (line {}, column {})", error.line(), error.column()))
+    };
+    let Versioned { version } = serde_json::from_slice(&bytes).map_err(place)?;
+    if version != VERSION {
+        return Err(unreadable(format!("version {version}, this program knows version {VERSION}")));
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(place)
+}
+
+fn random_key() -> Result<String, Failure> {
+    let mut key = [0_u8; 32];
+    aws_lc_rs::rand::fill(&mut key)
+        .map(|()| hex(&key))
+        .map_err(|_| Failure::new(Class::Ours, "read the system's randomness"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Clock;
+
+    fn settings() -> (tempfile::TempDir, Settings) {
+        let base = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
+        let directory = base.path().join("state");
+        (base, Settings { directory, allow_disk: false })
+    }
+
+    #[test]
+    fn what_was_written_is_found_again() {
+        let (_base, settings) = settings();
+        let clock = Clock::resume(None);
+        let (store, found) = Store::open(&settings).expect("opened");
+        assert!(found.is_none());
+        store.write(clock.epoch(), &Kept::default()).expect("written");
+        let key = store.key().to_vec();
+        drop(store);
+        let (store, found) = Store::open(&settings).expect("opened again");
+        assert_eq!(&found.expect("a state").epoch, clock.epoch());
+        assert_eq!(store.key(), key);
+        let meta = std::fs::metadata(settings.directory.join(FILE)).expect("the file");
+        assert_eq!(meta.mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_second_process_is_told_to_wait() {
+        let (_base, settings) = settings();
+        let _store = Store::open(&settings).expect("opened");
+        assert!(matches!(Store::open(&settings), Err(OpenError::Locked(_))));
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_read_is_left_as_it_is_and_not_quoted() {
+        let (_base, settings) = settings();
+        drop(Store::open(&settings).expect("opened"));
+        let path = settings.directory.join(FILE);
+        for text in ["{\"version\":1,\"key\":\"canary", "{\"version\":9}", "canary"] {
+            std::fs::write(&path, text).expect("written");
+            let Err(OpenError::Unusable(failure)) = Store::open(&settings) else {
+                panic!("opened {text}");
+            };
+            assert!(!failure.to_string().contains("canary"), "{failure}");
+            assert!(failure.hint.is_some());
+            assert_eq!(std::fs::read_to_string(&path).expect("the file"), text);
+        }
+    }
+
+    #[test]
+    fn a_directory_on_disk_is_refused() {
+        let settings =
+            Settings { directory: "/usr/leasehold-test-state".into(), allow_disk: false };
+        let result = Store::open(&settings);
+        let _ = std::fs::remove_dir(&settings.directory);
+        let Err(OpenError::Unusable(failure)) = result else { panic!("opened") };
+        assert!(failure.text.contains("/usr/leasehold-test-state"), "{failure}");
+    }
+}

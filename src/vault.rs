@@ -4,15 +4,24 @@
 //! decisions or a classed [`Failure`]. Never retries, never keeps a token, never lets a body or a
 //! header into an error: the agent decides, this module speaks.
 
+mod answer;
+mod auth;
+mod error;
+mod kv;
+mod leases;
+mod names;
+mod tls;
+mod wire;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agent::event::{LoginFailure, Reading, Token, TokenTerm};
-use crate::error::{Class, Failure};
-use crate::lease::{Grant, LeaseTerm};
+use aws_lc_rs::hmac;
+
+use crate::error::Failure;
 use crate::secret::Secret;
-use crate::snapshot::Version;
 
 /// Which Vault, and who we are to it.
 #[derive(Clone, Debug)]
@@ -68,92 +77,43 @@ pub enum Source {
 pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
 
 /// A connection to one Vault; cheap to clone.
+///
+/// Its requests are in `auth` (tokens), `leases` and `kv`.
 #[derive(Clone)]
-pub struct Vault {}
-
-fn unbuilt() -> Failure {
-    Failure::new(Class::Ours, "not built yet")
+pub struct Vault {
+    inner: Arc<Inner>,
 }
 
-#[expect(clippy::unused_async, reason = "stub")]
+struct Inner {
+    wire: wire::Wire,
+    auth: Auth,
+    hash_key: hmac::Key,
+}
+
 impl Vault {
     /// Reads the CA and readies the client; sends nothing. `hash_key` keys the hashes by which
-    /// refused credentials are remembered.
+    /// refused credentials are remembered. The CA file is read again at every request, so a new
+    /// one needs no new `Vault`.
     ///
     /// # Errors
-    /// `Ours` or `Missing` when the address or the CA cannot be used.
-    pub fn new(
-        _settings: &Settings,
-        _hash_key: &[u8],
-        _observer: Observer,
-    ) -> Result<Self, Failure> {
-        Err(unbuilt())
+    /// `Ours` or `Missing` when the address, the namespace, the mount of the login or the CA
+    /// cannot be used.
+    pub fn new(settings: &Settings, hash_key: &[u8], observer: Observer) -> Result<Self, Failure> {
+        if let Auth::AppRole { mount, .. } = &settings.auth {
+            names::path("mount of the login", mount)?;
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                wire: wire::Wire::new(settings, observer)?,
+                auth: settings.auth.clone(),
+                hash_key: hmac::Key::new(hmac::HMAC_SHA256, hash_key),
+            }),
+        })
     }
+}
 
-    /// Logs in, unless the credential found has a hash in `refused`: then it fails as `Denied`
-    /// without sending anything.
-    ///
-    /// # Errors
-    /// `Denied` only when Vault refused the credential itself.
-    pub async fn login(&self, _refused: &[String]) -> Result<Token, LoginFailure> {
-        Err(LoginFailure { failure: unbuilt(), credential: None })
-    }
-
-    /// What is left of `token`.
-    pub async fn lookup_token(&self, _token: &Secret) -> Result<TokenTerm, Failure> {
-        Err(unbuilt())
-    }
-
-    /// Renews `token` by itself.
-    pub async fn renew_token(
-        &self,
-        _token: &Secret,
-        _increment: Option<Duration>,
-    ) -> Result<TokenTerm, Failure> {
-        Err(unbuilt())
-    }
-
-    /// Revokes `token` by itself, and with it every lease under it.
-    pub async fn revoke_token(&self, _token: &Secret) -> Result<(), Failure> {
-        Err(unbuilt())
-    }
-
-    /// Makes a lease. Waits a minute and more: an answer nobody reads is a lease nobody ends.
-    pub async fn issue(&self, _token: &Secret, _source: &Source) -> Result<Grant, Failure> {
-        Err(unbuilt())
-    }
-
-    /// Renews or shortens a lease; `increment` in whole seconds counts from now.
-    pub async fn renew_lease(
-        &self,
-        _token: &Secret,
-        _lease: &Secret,
-        _increment: Duration,
-    ) -> Result<LeaseTerm, Failure> {
-        Err(unbuilt())
-    }
-
-    /// What is left of a lease; `Gone` when Vault does not know it.
-    pub async fn lookup_lease(
-        &self,
-        _token: &Secret,
-        _lease: &Secret,
-    ) -> Result<LeaseTerm, Failure> {
-        Err(unbuilt())
-    }
-
-    /// Ends a lease and waits until it has ended.
-    pub async fn revoke_lease(&self, _token: &Secret, _lease: &Secret) -> Result<(), Failure> {
-        Err(unbuilt())
-    }
-
-    /// Reads a KV secret where its current version is not `known`.
-    pub async fn read(
-        &self,
-        _token: &Secret,
-        _source: &Source,
-        _known: Option<&Version>,
-    ) -> Result<Reading, Failure> {
-        Err(unbuilt())
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault").field("address", &self.inner.wire.address()).finish_non_exhaustive()
     }
 }

@@ -1,1 +1,206 @@
 //! Notices that somebody changed the publish directory.
+//!
+//! Receives what the kernel says of the directory and of the set that is visible, gives a wake-up
+//! at most every 50 ms. Never says what changed, nor by whom: the caller compares.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use notify::event::{EventKind, ModifyKind};
+use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::Sleep;
+
+use crate::error::{Class, Failure};
+
+/// One publish is a dozen changes: they are told once.
+const SETTLE: Duration = Duration::from_millis(50);
+/// How often to have a look where the kernel does not tell.
+const POLL: Duration = Duration::from_millis(500);
+/// No set is deeper.
+const DEPTH: usize = 32;
+
+/// Watches one publish directory and the set that its link `current` points to.
+pub struct Watch {
+    directory: PathBuf,
+    tell: Sender<()>,
+    told: Receiver<()>,
+    seen: Seen,
+    source: Source,
+    sleep: Option<Pin<Box<Sleep>>>,
+    degraded: Option<Failure>,
+}
+
+/// What there is to watch. The directory is known by its inode: another one may get its name.
+#[derive(PartialEq, Eq)]
+struct Seen {
+    directory: Option<(u64, u64)>,
+    set: Option<PathBuf>,
+}
+
+/// Where wake-ups come from.
+enum Source {
+    /// The kernel's watches, and the one thread that reads them.
+    Kernel(#[expect(dead_code, reason = "it is held, not used")] RecommendedWatcher),
+    /// A timer.
+    Poll,
+}
+
+impl Watch {
+    /// Starts to watch.
+    pub fn new(directory: PathBuf) -> Self {
+        let (tell, told) = channel(1);
+        let seen = Seen::look(&directory);
+        let (source, degraded) = match watcher(&directory, seen.set.as_deref(), &tell) {
+            Ok(watcher) => (Source::Kernel(watcher), None),
+            Err(error) => (Source::Poll, Some(failure(&directory, &error))),
+        };
+        Self { directory, tell, told, seen, source, sleep: None, degraded }
+    }
+
+    /// Waits until something below the directory may have changed since the last call. Cancelling
+    /// it loses nothing. Own publishes are changes too.
+    pub async fn changed(&mut self) {
+        let span = match &self.source {
+            Source::Kernel(_) => SETTLE,
+            Source::Poll => POLL,
+        };
+        if self.sleep.is_none() && matches!(self.source, Source::Kernel(_)) {
+            // We hold a sender, so this ends with a word only.
+            self.told.recv().await;
+        }
+        self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(span))).await;
+        self.sleep = None;
+        // What was told meanwhile is part of this wake-up.
+        while self.told.try_recv().is_ok() {}
+        self.follow();
+    }
+
+    /// Why the directory is polled, once each time when that begins.
+    pub fn degraded(&mut self) -> Option<Failure> {
+        self.degraded.take()
+    }
+
+    /// Watches what is visible now, unless it is watched already. A change that comes before is
+    /// seen by the caller, who compares afterwards. Where the kernel refused, it is asked again
+    /// when there is something else to watch.
+    fn follow(&mut self) {
+        let seen = Seen::look(&self.directory);
+        if seen == self.seen {
+            return;
+        }
+        self.source =
+            match (watcher(&self.directory, seen.set.as_deref(), &self.tell), &self.source) {
+                (Ok(watcher), _) => Source::Kernel(watcher),
+                (Err(_), Source::Poll) => Source::Poll,
+                (Err(error), Source::Kernel(_)) => {
+                    self.degraded = Some(failure(&self.directory, &error));
+                    Source::Poll
+                }
+            };
+        self.seen = seen;
+    }
+}
+
+impl Seen {
+    fn look(directory: &Path) -> Self {
+        let inode = fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()));
+        Self { directory: inode, set: visible(directory) }
+    }
+}
+
+/// A new watcher for all that makes up what readers see.
+fn watcher(
+    directory: &Path,
+    set: Option<&Path>,
+    tell: &Sender<()>,
+) -> notify::Result<RecommendedWatcher> {
+    let tell = tell.clone();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        if event.as_ref().map_or(true, may_change) {
+            // Full means that a wake-up is due already.
+            let _ = tell.try_send(());
+        }
+    })?;
+    watcher.watch(directory, RecursiveMode::NonRecursive)?;
+    if let Some(set) = set {
+        watch_below(&mut watcher, set, DEPTH)?;
+    }
+    Ok(watcher)
+}
+
+/// Readers open files all the time, and so does whoever compares: that is no change.
+fn may_change(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Access(_) => false,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(
+            ModifyKind::Any
+            | ModifyKind::Data(_)
+            | ModifyKind::Metadata(_)
+            | ModifyKind::Name(_)
+            | ModifyKind::Other,
+        )
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
+    }
+}
+
+/// Each directory by itself: a recursive watch would follow links.
+fn watch_below(
+    watcher: &mut RecommendedWatcher,
+    directory: &Path,
+    depth: usize,
+) -> notify::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    watcher.watch(directory, RecursiveMode::NonRecursive)?;
+    for entry in entries {
+        let entry = entry?;
+        if depth > 0 && entry.file_type()?.is_dir() {
+            watch_below(watcher, &entry.path(), depth - 1)?;
+        }
+    }
+    Ok(())
+}
+
+/// The directory behind `current`, where that leads to one below and through no other link.
+fn visible(directory: &Path) -> Option<PathBuf> {
+    let target = fs::read_link(directory.join("current")).ok()?;
+    if !target.components().all(|part| matches!(part, Component::Normal(_))) {
+        return None;
+    }
+    let mut path = directory.to_owned();
+    for part in &target {
+        path.push(part);
+        if !path.symlink_metadata().ok()?.is_dir() {
+            return None;
+        }
+    }
+    Some(path)
+}
+
+fn failure(directory: &Path, error: &notify::Error) -> Failure {
+    let because = match &error.kind {
+        ErrorKind::MaxFilesWatch => "the limit of watches is reached".to_owned(),
+        ErrorKind::Io(error) => error.to_string(),
+        ErrorKind::Generic(_)
+        | ErrorKind::PathNotFound
+        | ErrorKind::WatchNotFound
+        | ErrorKind::InvalidConfig(_) => error.to_string(),
+    };
+    let text = format!(
+        "watch `{}`: {because}; it is looked at every {} ms",
+        directory.display(),
+        POLL.as_millis()
+    );
+    Failure::new(Class::Again { after: None }, text)
+        .hint("raise fs.inotify.max_user_watches and fs.inotify.max_user_instances on the node")
+}

@@ -1,1 +1,27 @@
+//! What reaches out of the process, against the real thing: file systems, parsers, a database.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_in_result,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[path = "effects/crash.rs"]
+mod crash;
+#[path = "effects/directory.rs"]
+mod directory;
+#[path = "effects/hostile.rs"]
+mod hostile;
+#[path = "effects/parsers.rs"]
+mod parsers;
+#[path = "effects/readers.rs"]
+mod readers;
+#[path = "effects/space.rs"]
+mod space;
+#[path = "effects/support.rs"]
+mod support;
+#[path = "effects/watch.rs"]
+mod watch;

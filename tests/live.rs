@@ -14,6 +14,10 @@ mod support;
 mod live {
     mod canary;
     mod directory;
+    mod effects_notice;
+    mod effects_postgres;
+    mod effects_servers;
+    mod effects_vault;
     mod kills;
     mod notices;
     mod outages;

@@ -755,6 +755,7 @@ impl Leased {
             valid: current.is_some_and(|lease| lease.works(now)),
             stale: self.failing,
             version: shown.cloned(),
+            obtained: current.map(|lease| lease.issued),
             expires: current.map(|lease| lease.expires),
             username: current.map(|lease| lease.grant.credential.username.clone()),
             leases: self.leases(),

@@ -38,6 +38,7 @@ pub struct Kept {
     source: String,
     version: Version,
     fields: Arc<Fields>,
+    obtained: Moment,
 }
 
 impl Polled {
@@ -124,7 +125,8 @@ impl Polled {
                         version: version.clone(),
                     });
                     let source = self.policy.source.clone();
-                    self.kept = Some(Kept { source, version, fields: Arc::new(fields) });
+                    let (fields, obtained) = (Arc::new(fields), cx.now);
+                    self.kept = Some(Kept { source, version, fields, obtained });
                     cx.dirty();
                 }
                 false
@@ -149,6 +151,7 @@ impl Polled {
             valid: shown.is_some(),
             stale: self.failure.is_some(),
             version: shown.cloned(),
+            obtained: self.kept.as_ref().map(|kept| kept.obtained),
             ..SecretView::default()
         }
     }

@@ -36,6 +36,8 @@ pub struct SecretView {
     pub stale: bool,
     /// The visible version.
     pub version: Option<Version>,
+    /// When the visible version was obtained: its lease issued, its value first read.
+    pub obtained: Option<Moment>,
     /// When the visible version ends unless it is renewed.
     pub expires: Option<Moment>,
     /// The database user that is visible.

@@ -1,0 +1,93 @@
+//! `leasehold run`.
+//!
+//! Receives the flags, gives how the agent ended. Never decides anything: it loads the
+//! configuration, readies log, runtime and signals, and hands over to [`app`].
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+
+use crate::app;
+use crate::cli::{Exit, RunArguments, print, print_config_error};
+use crate::config::environment::Environment;
+use crate::config::{Config, load};
+use crate::error::{Class, Failure};
+use crate::logs;
+use crate::process::{Received, Sender, Signal, Signals};
+
+/// A thread that resolves a name may hang; the process ends all the same.
+const THREAD_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Runs until SIGTERM.
+pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
+    let path = arguments.config(environment);
+    let loaded = match load(&path, environment, &arguments.overrides()) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            print_config_error(&error);
+            return Exit::Configuration;
+        }
+    };
+    match start(loaded.config, &loaded.warnings) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            print(&failure.to_string());
+            Exit::after(&failure)
+        }
+    }
+}
+
+fn start(config: Config, warnings: &[String]) -> Result<Exit, Failure> {
+    let ours = |doing: &str, error: &dyn std::error::Error| {
+        Failure::new(Class::Ours, format!("{doing}: {error}"))
+    };
+    logs::init(&config.log).map_err(|error| ours("set up the log", &error))?;
+    logs::starting(env!("CARGO_PKG_VERSION"), &config.instance);
+    for warning in warnings {
+        logs::configuration_warning(warning);
+    }
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| ours("start the runtime", &error))?;
+    let exit = runtime.block_on(until_signalled(config));
+    runtime.shutdown_timeout(THREAD_TIMEOUT);
+    exit
+}
+
+/// The first signal to stop is passed on, the second ends the process at once.
+async fn until_signalled(config: Config) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    let (stop, stopped) = oneshot::channel();
+    let mut stop = Some(stop);
+    let mut app = pin!(app::run(config, async {
+        // Without a sender there is nobody left to say stop.
+        let _ = stopped.await;
+    }));
+    loop {
+        let received = tokio::select! {
+            ended = &mut app => return ended.map(|()| Exit::Done),
+            received = signals.next() => received,
+        };
+        match (received.signal, stop.take()) {
+            (Signal::Hangup, still) => {
+                stop = still;
+                tell(received, "nothing to reload in this version");
+            }
+            (Signal::Terminate | Signal::Interrupt, Some(stop)) => {
+                tell(received, "stopping");
+                let _ = stop.send(());
+            }
+            (Signal::Terminate | Signal::Interrupt, None) => {
+                tell(received, "leaving at once");
+                return Ok(Exit::Signalled(received.signal.exit_code()));
+            }
+        }
+    }
+}
+
+fn tell(Received { signal, sender }: Received, what: &str) {
+    logs::signalled(signal.name(), sender.map(|Sender { pid, uid }| (pid, uid)), what);
+}

@@ -1,0 +1,113 @@
+//! What the environment and the command line change in the file.
+//!
+//! Receives the tree of the file, gives it with the values of `VAULT_*`, `BAO_*`,
+//! `LEASEHOLD_<SECTION>__<KEY>` and flags laid over it, the later ones above. Never judges a value.
+
+use std::collections::BTreeMap;
+
+use crate::config::environment::Environment;
+use crate::config::problem::Problems;
+use crate::config::tree::Node;
+
+/// A setting from the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The flag, as `--log-level`.
+    pub flag: &'static str,
+    /// The key that it sets, as `log.level`.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+}
+
+/// Vault's own variables, without the part before the underscore.
+const VAULT: [(&str, &str); 3] =
+    [("ADDR", "vault.address"), ("NAMESPACE", "vault.namespace"), ("CACERT", "vault.ca_cert")];
+
+/// Keys that stand in no section, so that their variable has no `__`.
+const TOP: [(&str, &str); 3] = [
+    ("LEASEHOLD_INSTANCE", "instance"),
+    ("LEASEHOLD_ON_STOP", "on_stop"),
+    ("LEASEHOLD_STOP_TIMEOUT", "stop_timeout"),
+];
+
+/// Lays everything over `tree`.
+pub(super) fn apply(
+    tree: &mut Node,
+    environment: &Environment,
+    overrides: &[Override],
+    problems: &mut Problems,
+) {
+    for prefix in ["VAULT", "BAO"] {
+        refuse_unverified(&format!("{prefix}_SKIP_VERIFY"), environment, problems);
+        for (name, key) in VAULT {
+            let name = format!("{prefix}_{name}");
+            if let Some(value) = environment.get(&name) {
+                set(tree, key.split('.'), &name, value, problems);
+            }
+        }
+    }
+    for (name, key) in TOP {
+        if let Some(value) = environment.get(name) {
+            set(tree, key.split('.'), name, value, problems);
+        }
+    }
+    // Without a double underscore it is most likely one of the variables that Kubernetes makes for
+    // a service named `leasehold`, as `LEASEHOLD_PORT`.
+    for name in environment.names("LEASEHOLD_").filter(|name| name.contains("__")) {
+        if let Some(value) = environment.get(name) {
+            let key = name.trim_start_matches("LEASEHOLD_").to_lowercase();
+            set(tree, key.split("__"), name, value, problems);
+        }
+    }
+    for Override { flag, key, value } in overrides {
+        set(tree, key.split('.'), flag, value, problems);
+    }
+}
+
+fn refuse_unverified(name: &str, environment: &Environment, problems: &mut Problems) {
+    let Some(value) = environment.get(name) else { return };
+    if !["0", "f", "false"].contains(&value.to_lowercase().as_str()) {
+        problems.add_hint(
+            name,
+            "a Vault whose certificate is not checked is not supported",
+            "unset it, and name the CA in `vault.ca_cert`",
+        );
+    }
+}
+
+fn set<'a>(
+    node: &mut Node,
+    mut keys: impl Iterator<Item = &'a str>,
+    by: &str,
+    value: &str,
+    problems: &mut Problems,
+) {
+    let Some(key) = keys.next() else {
+        match node {
+            Node::List(_) | Node::Map(_) => {
+                problems.add(by, format!("sets text where the file has {}", node.kind()))
+            }
+            Node::Null
+            | Node::Boolean(_)
+            | Node::Number(_)
+            | Node::Text(_)
+            | Node::Given { .. } => {
+                *node = Node::Given { by: by.to_owned(), text: value.to_owned() };
+            }
+        }
+        return;
+    };
+    if *node == Node::Null {
+        *node = Node::Map(BTreeMap::new());
+    }
+    let kind = node.kind();
+    let Node::Map(map) = node else {
+        problems.add(by, format!("sets a key below {kind}"));
+        return;
+    };
+    // A variable's name has no lower case and no dash.
+    let same = |known: &&String| known.to_lowercase().replace('-', "_") == key;
+    let key = map.keys().find(same).cloned().unwrap_or_else(|| key.to_owned());
+    set(map.entry(key).or_insert(Node::Null), keys, by, value, problems);
+}

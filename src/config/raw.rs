@@ -1,0 +1,326 @@
+//! The shape of the file: sections, the keys that each may have, and typed values.
+//!
+//! Receives a tree, gives the values that stand in it. Never stops at a wrong one: the problem is
+//! written down, a default stands in, and reading goes on.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::environment::Environment;
+use crate::config::expand::{ExpandError, expand};
+use crate::config::problem::{Problems, nearest};
+use crate::config::tree::Node;
+use crate::config::value;
+
+/// Longer values are a mistake.
+const LONGEST: usize = 4096;
+
+/// Ten years.
+const LONGEST_SPAN: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// What every section shares while a file is read.
+pub(super) struct Reading<'a> {
+    /// All problems found so far.
+    pub(super) problems: RefCell<Problems>,
+    /// For `${…}`.
+    pub(super) environment: &'a Environment,
+}
+
+/// The keys that a section may have.
+#[derive(Clone, Copy)]
+pub(super) struct Keys {
+    /// Those that mean something.
+    pub(super) known: &'static [&'static str],
+    /// Those that this version does not know what to do with yet.
+    pub(super) later: &'static [&'static str],
+}
+
+/// One map of the file.
+pub(super) struct Section<'a> {
+    reading: &'a Reading<'a>,
+    path: String,
+    entries: Option<&'a BTreeMap<String, Node>>,
+}
+
+impl<'a> Section<'a> {
+    /// Opens the map at `path`; a missing one is empty. Keys that do not belong there are problems.
+    pub(super) fn open(
+        reading: &'a Reading<'a>,
+        path: &str,
+        node: Option<&'a Node>,
+        keys: Keys,
+    ) -> Self {
+        let section = Self::open_any(reading, path, node);
+        for key in section.entries.into_iter().flat_map(BTreeMap::keys) {
+            if keys.known.contains(&key.as_str()) {
+                continue;
+            }
+            let at = section.at(key);
+            if keys.later.contains(&key.as_str()) {
+                reading.problems.borrow_mut().add(&at, "not in this version");
+                continue;
+            }
+            let hint = match nearest(key, keys.known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", keys.known.join(", ")),
+            };
+            reading.problems.borrow_mut().add_hint(&at, "unknown key", hint);
+        }
+        section
+    }
+
+    /// Opens a map whose keys are names that the user chose.
+    pub(super) fn open_any(reading: &'a Reading<'a>, path: &str, node: Option<&'a Node>) -> Self {
+        let entries = match node {
+            Some(Node::Map(entries)) => Some(entries),
+            None | Some(Node::Null) => None,
+            Some(other) => {
+                reading
+                    .problems
+                    .borrow_mut()
+                    .add(path, format!("must be a map of keys, not {}", other.kind()));
+                None
+            }
+        };
+        Self { reading, path: path.to_owned(), entries }
+    }
+
+    /// The path of `key`.
+    pub(super) fn at(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Writes down what is wrong with `key`.
+    pub(super) fn problem(&self, key: &str, text: impl Into<String>) {
+        self.reading.problems.borrow_mut().add(&self.at(key), text);
+    }
+
+    /// Writes down what is wrong with `key` and what to do about it.
+    pub(super) fn problem_hint(&self, key: &str, text: impl Into<String>, hint: impl Into<String>) {
+        self.reading.problems.borrow_mut().add_hint(&self.at(key), text, hint);
+    }
+
+    /// Writes down what deserves a look.
+    pub(super) fn warn(&self, key: &str, text: &str) {
+        self.reading.problems.borrow_mut().warn(&self.at(key), text);
+    }
+
+    /// The environment.
+    pub(super) fn environment(&self) -> &'a Environment {
+        self.reading.environment
+    }
+
+    /// What stands at `key`; empty text counts as nothing.
+    pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
+        let empty = |node: &Node| *node == Node::Null || *node == Node::Text(String::new());
+        self.entries?.get(key).filter(|node| !empty(node))
+    }
+
+    /// Whether anything stands at `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// All keys with what stands there.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a String, &'a Node)> + use<'a> {
+        self.entries.into_iter().flatten()
+    }
+
+    /// The section at `key`.
+    pub(super) fn section(&self, key: &str, keys: Keys) -> Section<'a> {
+        Self::open(self.reading, &self.at(key), self.get(key), keys)
+    }
+
+    /// The section at `key` whose keys are names that the user chose.
+    pub(super) fn names(&self, key: &str) -> Section<'a> {
+        Self::open_any(self.reading, &self.at(key), self.get(key))
+    }
+
+    /// The section below one of [`Section::entries`].
+    pub(super) fn below(&self, key: &str, node: &'a Node, keys: Keys) -> Section<'a> {
+        Self::open(self.reading, &self.at(key), Some(node), keys)
+    }
+
+    /// Text without control characters.
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        let text = match self.get(key)? {
+            Node::Text(text) | Node::Given { text, .. } => text,
+            other @ (Node::Boolean(_) | Node::Number(_)) => {
+                let problem = format!("must be text, not {}", other.kind());
+                self.problem_hint(key, problem, "put it in quotes");
+                return None;
+            }
+            other @ (Node::Null | Node::List(_) | Node::Map(_)) => {
+                self.problem(key, format!("must be text, not {}", other.kind()));
+                return None;
+            }
+        };
+        if text.len() > LONGEST {
+            self.problem(key, format!("longer than {LONGEST} bytes"));
+            return None;
+        }
+        if text.chars().any(char::is_control) {
+            self.problem(key, "has a control character or a line break in it");
+            return None;
+        }
+        Some(text.clone())
+    }
+
+    /// Text that must be there.
+    pub(super) fn required_text(&self, key: &str) -> Option<String> {
+        self.require(key);
+        self.text(key)
+    }
+
+    /// Writes down that `key` must be there, where it is not.
+    pub(super) fn require(&self, key: &str) {
+        if !self.has(key) {
+            self.problem(key, "missing");
+        }
+    }
+
+    /// Text with every `${…}` replaced.
+    pub(super) fn expanded(&self, key: &str) -> Option<String> {
+        match expand(&self.text(key)?, self.reading.environment) {
+            Ok(text) if text.chars().any(char::is_control) => {
+                self.problem(key, "a variable puts a control character or a line break into it");
+                None
+            }
+            Ok(text) => (!text.is_empty()).then_some(text),
+            Err(ExpandError::Open) => {
+                self.problem(key, "has a `${` without its `}`");
+                None
+            }
+            Err(ExpandError::Name(name)) => {
+                self.problem(key, format!("`{name}` is no name of a variable"));
+                None
+            }
+            Err(ExpandError::Unset(name)) => {
+                let hint = format!("set it, or give a default: `${{{name}:-…}}`");
+                self.problem_hint(key, format!("the variable `{name}` is not set"), hint);
+                None
+            }
+        }
+    }
+
+    /// A file or directory, absolute, with every `${…}` replaced.
+    pub(super) fn file(&self, key: &str) -> Option<PathBuf> {
+        let text = self.expanded(key)?;
+        if !text.starts_with('/') || text.split('/').any(|part| part == "..") {
+            self.problem(key, "must be an absolute path without `..`");
+            return None;
+        }
+        Some(PathBuf::from(text))
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, key: &str, default: bool) -> bool {
+        match self.get(key) {
+            None => default,
+            Some(Node::Boolean(value)) => *value,
+            Some(Node::Given { text, .. }) if text == "true" => true,
+            Some(Node::Given { text, .. }) if text == "false" => false,
+            Some(other) => {
+                self.problem(key, format!("must be `true` or `false`, not {}", other.kind()));
+                default
+            }
+        }
+    }
+
+    /// A whole number, also as text.
+    pub(super) fn number(&self, key: &str) -> Option<u64> {
+        let text = match self.get(key)? {
+            Node::Number(text) => text.clone(),
+            Node::Text(_) | Node::Given { .. } => self.expanded(key)?,
+            other @ (Node::Null | Node::Boolean(_) | Node::List(_) | Node::Map(_)) => {
+                self.problem(key, format!("must be a whole number, not {}", other.kind()));
+                return None;
+            }
+        };
+        let number = text.parse().ok();
+        if number.is_none() {
+            self.problem(key, format!("must be a whole number: `{}`", shown(&text)));
+        }
+        number
+    }
+
+    /// A duration of at least `least`.
+    pub(super) fn duration(&self, key: &str, least: Duration) -> Option<Duration> {
+        if let Some(Node::Number(number)) = self.get(key) {
+            let hint = format!("did you mean `{number}s`?");
+            self.problem_hint(key, "a duration needs a unit", hint);
+            return None;
+        }
+        let text = self.text(key)?;
+        let Some(span) = value::duration(&text) else {
+            let problem = format!("not a duration: `{}`", shown(&text));
+            self.problem_hint(key, problem, "write it as `500ms`, `90s`, `5m` or `24h`");
+            return None;
+        };
+        if span < least || span > LONGEST_SPAN {
+            let problem = format!("must be at least {}", value::duration_text(least));
+            let problem = if span < least { problem } else { "longer than ten years".to_owned() };
+            self.problem(key, problem);
+            return None;
+        }
+        Some(span)
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        key: &str,
+        words: &[(&str, T)],
+        later: &[&str],
+    ) -> Option<T> {
+        let text = self.text(key)?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        if later.contains(&text.as_str()) {
+            self.problem(key, format!("not in this version: `{text}`"));
+            return None;
+        }
+        let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        let hint = match nearest(&text, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("one of {}", known.join(", ")),
+        };
+        self.problem_hint(key, format!("unknown word: `{}`", shown(&text)), hint);
+        None
+    }
+
+    /// A list of texts, none twice.
+    pub(super) fn list(&self, key: &str) -> Option<Vec<String>> {
+        let Node::List(items) = self.get(key)? else {
+            self.problem(key, "must be a list, such as `[db, mail]`");
+            return None;
+        };
+        let mut texts = Vec::new();
+        for item in items {
+            match item {
+                Node::Text(text) if texts.contains(text) => {
+                    self.problem(key, format!("names `{}` twice", shown(text)));
+                }
+                Node::Text(text) => texts.push(text.clone()),
+                other @ (Node::Null
+                | Node::Boolean(_)
+                | Node::Number(_)
+                | Node::Given { .. }
+                | Node::List(_)
+                | Node::Map(_)) => {
+                    self.problem(key, format!("must list texts, not {}", other.kind()));
+                }
+            }
+        }
+        Some(texts)
+    }
+}
+
+/// A wrong value as a message may show it: short, on one line.
+pub(super) fn shown(text: &str) -> String {
+    let short: String = text.chars().take(40).flat_map(char::escape_debug).collect();
+    if text.chars().count() > 40 { format!("{short}…") } else { short }
+}

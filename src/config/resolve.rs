@@ -1,0 +1,164 @@
+//! The file's sections turned into the settings of each part.
+//!
+//! Receives the tree of the file, gives a [`Config`] that is valid as a whole. Never gives up at
+//! the first problem: all are found, then nothing is given.
+
+mod notify;
+mod publish;
+mod secrets;
+mod vault;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::agent::{OnStop, Policy, SecretPolicy};
+use crate::config::environment::Environment;
+use crate::config::problem::{Problem, Problems};
+use crate::config::raw::{Keys, Reading, Section, shown};
+use crate::config::tree::Node;
+use crate::config::{Config, Listen, Loaded, Log};
+use crate::state;
+
+const TOP: Keys = Keys {
+    known: &[
+        "instance",
+        "vault",
+        "secrets",
+        "publish",
+        "notify",
+        "state",
+        "listen",
+        "on_stop",
+        "stop_timeout",
+        "log",
+    ],
+    later: &["init_timeout", "api_uids", "controller", "exec"],
+};
+
+/// The state's place where the file names none.
+const STATE_DIRECTORY: &str = "/run/leasehold-state";
+
+/// Turns `tree` into a configuration; `problems` holds what is known to be wrong already.
+///
+/// # Errors
+/// Everything that is wrong, sorted by path.
+pub(super) fn resolve(
+    tree: &Node,
+    environment: &Environment,
+    problems: Problems,
+) -> Result<Loaded, Vec<Problem>> {
+    let reading = Reading { problems: RefCell::new(problems), environment };
+    let config = everything(&Section::open(&reading, "", Some(tree), TOP));
+    let (problems, warnings) = reading.problems.into_inner().finish();
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, warnings }),
+        _ => Err(problems),
+    }
+}
+
+fn everything(top: &Section<'_>) -> Option<Config> {
+    let vault = vault::resolve(top);
+    let secrets = secrets::resolve(top);
+    let targets = notify::resolve(top, &secrets);
+    let policies = secrets.policies(top, &targets.wants);
+    let files = publish::files(top, &secrets);
+    let publish = publish::settings(top, keep(&policies));
+    let state = state(top, publish.as_ref().map(|publish| &publish.directory));
+    let policy = Policy {
+        secrets: policies,
+        targets: targets.wants,
+        on_stop: top
+            .choice(
+                "on_stop",
+                &[("drain", OnStop::Drain), ("revoke", OnStop::Revoke), ("keep", OnStop::Keep)],
+                &[],
+            )
+            .unwrap_or(OnStop::Drain),
+        stop_timeout: top
+            .duration("stop_timeout", Duration::from_secs(1))
+            .unwrap_or(Duration::from_secs(10)),
+    };
+    Some(Config {
+        instance: instance(top),
+        policy,
+        sources: secrets.sources(),
+        files,
+        targets: targets.settings,
+        listen: listen(top),
+        log: log(top),
+        vault: vault?,
+        publish: publish?,
+        state: state?,
+    })
+}
+
+fn instance(top: &Section<'_>) -> String {
+    if let Some(name) = top.text("instance") {
+        if name.len() > 128 {
+            top.problem("instance", "longer than 128 bytes");
+        }
+        return name;
+    }
+    let environment = top.environment();
+    let names = [environment.get("POD_NAME"), Some(environment.host_name())];
+    names.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or("leasehold").to_owned()
+}
+
+/// A reader that opened the directory of a generation may need it for as long as an old login
+/// works.
+fn keep(policies: &BTreeMap<crate::snapshot::SecretName, SecretPolicy>) -> Duration {
+    let graces = policies.values().filter_map(|policy| match policy {
+        SecretPolicy::Leased(leased) => Some(leased.grace),
+        SecretPolicy::Polled(_) => None,
+    });
+    graces.fold(Duration::from_secs(60), Duration::max)
+}
+
+fn state(top: &Section<'_>, publish: Option<&PathBuf>) -> Option<state::Settings> {
+    let section = top.section("state", Keys { known: &["directory", "allow_disk"], later: &[] });
+    let directory = match section.has("directory") {
+        true => section.file("directory")?,
+        false => PathBuf::from(STATE_DIRECTORY),
+    };
+    if publish.is_some_and(|publish| directory.starts_with(publish)) {
+        section.problem_hint(
+            "directory",
+            "must not be inside `publish.directory`",
+            "the state holds every secret: give it a volume that the app does not mount",
+        );
+    }
+    Some(state::Settings { directory, allow_disk: section.boolean("allow_disk", false) })
+}
+
+fn listen(top: &Section<'_>) -> Listen {
+    let section =
+        top.section("listen", Keys { known: &["probes", "metrics"], later: &["jwt", "api"] });
+    let address = |key: &str| -> Option<SocketAddr> {
+        let text = section.expanded(key)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            section.problem_hint(
+                key,
+                format!("not an address and a port: `{}`", shown(&text)),
+                "write it as `127.0.0.1:9100`, or with port 0 to pick one",
+            );
+        }
+        address
+    };
+    let listen = Listen { probes: address("probes"), metrics: address("metrics") };
+    if listen.probes.is_some_and(|probes| probes.port() != 0 && listen.metrics == Some(probes)) {
+        section.problem("metrics", "the same address as `listen.probes`");
+    }
+    listen
+}
+
+fn log(top: &Section<'_>) -> Log {
+    let section = top.section("log", Keys { known: &["level", "format"], later: &[] });
+    let words = ["error", "warn", "info", "debug", "trace"].map(|word| (word, word));
+    let level = section.choice("level", &words, &[]).unwrap_or("info").to_owned();
+    let json = section.choice("format", &[("json", true), ("text", false)], &[]).unwrap_or(true);
+    Log { level, json }
+}

@@ -1,0 +1,116 @@
+//! `vault`: which server, and who we are to it.
+
+use hyper::Uri;
+
+use crate::config::raw::{Keys, Section, shown};
+use crate::secret::Secret;
+use crate::vault::{Auth, Settings};
+
+const KEYS: Keys = Keys { known: &["address", "namespace", "ca_cert", "auth"], later: &[] };
+
+const AUTH: Keys =
+    Keys { known: &["approle", "token_file"], later: &["kubernetes", "jwt", "cert"] };
+
+const APPROLE: Keys =
+    Keys { known: &["role_id_file", "secret_id_file", "mount"], later: &["wrapped"] };
+
+/// The settings, or nothing where a problem was written down.
+pub(super) fn resolve(top: &Section<'_>) -> Option<Settings> {
+    let section = top.section("vault", KEYS);
+    let address = address(&section);
+    let namespace = section.text("namespace").unwrap_or_default();
+    let ca_cert = section.file("ca_cert");
+    let auth = auth(&section);
+    Some(Settings { address: address?, namespace, ca_cert, auth: auth? })
+}
+
+fn address(section: &Section<'_>) -> Option<String> {
+    if !section.has("address") {
+        section.problem_hint("address", "missing", "give it here or in `VAULT_ADDR`");
+        return None;
+    }
+    let text = section.expanded("address")?;
+    // What stands before an `@` is a password; it must not be shown.
+    if text.contains('@') {
+        section.problem("address", "must not have a user or password in it");
+        return None;
+    }
+    let wrong = |what: &str| {
+        let problem = format!("{what}: `{}`", shown(&text));
+        section.problem_hint("address", problem, "write it as `https://vault.internal:8200`");
+        None
+    };
+    let Ok(uri) = text.parse::<Uri>() else { return wrong("not a URL") };
+    let Some(host) = uri.host().filter(|host| !host.is_empty()) else {
+        return wrong("has no host");
+    };
+    if !uri.path().trim_matches('/').is_empty() || uri.query().is_some() {
+        return wrong("must have no path");
+    }
+    match uri.scheme_str() {
+        Some("https") => {}
+        Some("http") if is_loopback(host) => {}
+        Some("http") => section.warn("address", "not encrypted: every secret is sent in the clear"),
+        Some(_) | None => return wrong("must begin with `https://` or `http://`"),
+    }
+    Some(text.trim_end_matches('/').to_owned())
+}
+
+/// Whether `host`, as it stands in a URL, is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn auth(section: &Section<'_>) -> Option<Auth> {
+    let auth = section.section("auth", AUTH);
+    let token =
+        section.environment().get("BAO_TOKEN").map(|token| ("BAO_TOKEN", token)).or_else(|| {
+            section.environment().get("VAULT_TOKEN").map(|token| ("VAULT_TOKEN", token))
+        });
+    if auth.entries().next().is_some() {
+        // A token that somebody left in the environment must not replace the identity that the
+        // file names.
+        if let Some((name, _)) = token {
+            section.warn("auth", &format!("`{name}` in the environment is not used"));
+        }
+        return from_file(section, &auth);
+    }
+    match token {
+        Some((name, token)) => {
+            let text = format!("the token comes from `{name}`: nobody can replace it when it ends");
+            section.warn("auth", &text);
+            Some(Auth::Token(Secret::new(token.trim().to_owned())))
+        }
+        None => {
+            let hint = "give `approle` or `token_file`, or `VAULT_TOKEN` in the environment";
+            section.problem_hint("auth", "missing", hint);
+            None
+        }
+    }
+}
+
+fn from_file(section: &Section<'_>, auth: &Section<'_>) -> Option<Auth> {
+    match (auth.has("approle"), auth.has("token_file")) {
+        (true, true) => {
+            section.problem("auth", "must be exactly one of `approle`, `token_file`");
+            None
+        }
+        (true, false) => {
+            let approle = auth.section("approle", APPROLE);
+            approle.require("role_id_file");
+            approle.require("secret_id_file");
+            let mount = super::secrets::mount(&approle, "approle");
+            let (role_id_file, secret_id_file) =
+                (approle.file("role_id_file"), approle.file("secret_id_file"));
+            Some(Auth::AppRole {
+                mount: mount?,
+                role_id_file: role_id_file?,
+                secret_id_file: secret_id_file?,
+            })
+        }
+        (false, true) => Some(Auth::TokenFile(auth.file("token_file")?)),
+        (false, false) => None,
+    }
+}

@@ -1,0 +1,157 @@
+//! What runs beside the loop: one task for each command, one completion for each task.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::agent::command::{Command, TargetName};
+use crate::agent::event::{Event, LoginFailure};
+use crate::error::{Class, Failure};
+use crate::notice;
+use crate::postgres;
+use crate::snapshot::{Connection, SecretName};
+use crate::time::{Clock, Moment};
+use crate::vault::{Source, Vault};
+
+/// Everything that commands reach outside of this process.
+pub struct Outside {
+    /// Vault.
+    pub vault: Vault,
+    /// Where each secret comes from.
+    pub sources: BTreeMap<SecretName, Source>,
+    /// The database of each secret that has one.
+    pub connections: BTreeMap<SecretName, Arc<Connection>>,
+    /// How to reach each target.
+    pub targets: BTreeMap<TargetName, notice::Settings>,
+    /// What every notice says.
+    pub notice: notice::Context,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::new(Class::Ours, format!("`{name}` is not in the configuration"))
+}
+
+impl Outside {
+    fn source(&self, name: &SecretName) -> Result<&Source, Failure> {
+        self.sources.get(name).ok_or_else(|| unknown(name))
+    }
+
+    fn connection(&self, name: &SecretName) -> Result<&Connection, Failure> {
+        self.connections.get(name).map(|found| &**found).ok_or_else(|| unknown(name))
+    }
+}
+
+/// Performs `command` and gives its completion.
+pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event {
+    let sent = outside.clock.now();
+    let vault = &outside.vault;
+    match command {
+        Command::Login { op, refused } => {
+            Event::LoggedIn { op, sent, result: vault.login(&refused).await }
+        }
+        Command::LookupToken { op, token } => {
+            Event::TokenSeen { op, sent, result: vault.lookup_token(&token).await }
+        }
+        Command::RenewToken { op, token, increment } => {
+            Event::TokenSeen { op, sent, result: vault.renew_token(&token, increment).await }
+        }
+        Command::RevokeToken { op, token } => {
+            Event::TokenRevoked { op, result: vault.revoke_token(&token).await }
+        }
+        Command::Issue { op, secret, token } => {
+            let result = match outside.source(&secret) {
+                Ok(source) => vault.issue(&token, source).await,
+                Err(failure) => Err(failure),
+            };
+            Event::Issued { op, secret, sent, result }
+        }
+        Command::RenewLease { op, lease, increment, token } => {
+            let result = vault.renew_lease(&token, &lease, increment).await;
+            Event::LeaseSeen { op, sent, result }
+        }
+        Command::LookupLease { op, lease, token } => {
+            Event::LeaseSeen { op, sent, result: vault.lookup_lease(&token, &lease).await }
+        }
+        Command::RevokeLease { op, lease, token } => {
+            Event::LeaseRevoked { op, result: vault.revoke_lease(&token, &lease).await }
+        }
+        Command::Read { op, secret, known, token } => {
+            let result = match outside.source(&secret) {
+                Ok(source) => vault.read(&token, source, known.as_ref()).await,
+                Err(failure) => Err(failure),
+            };
+            Event::Read { op, result }
+        }
+        Command::Probe { op, secret, credential } => {
+            let result = match outside.connection(&secret) {
+                Ok(connection) => postgres::probe(connection, &credential).await,
+                Err(failure) => Err(failure),
+            };
+            Event::Probed { op, result }
+        }
+        Command::Count { op, secret, credential, roles } => {
+            let result = match outside.connection(&secret) {
+                Ok(connection) => postgres::count(connection, &credential, &roles).await,
+                Err(failure) => Err(failure),
+            };
+            Event::Counted { op, result }
+        }
+        Command::Deliver { op, target, notice } => {
+            let result = match outside.targets.get(&target) {
+                Some(settings) => {
+                    notice::deliver(settings, &outside.notice, &notice, &outside.clock).await
+                }
+                None => Err(unknown(&target)),
+            };
+            Event::Delivered { op, result }
+        }
+        Command::Rehearse(_)
+        | Command::Save
+        | Command::Publish(_)
+        | Command::Repair
+        | Command::Record(_)
+        | Command::Exit => Event::Wake,
+    }
+}
+
+/// The completion of a command that was not performed, or whose task panicked.
+pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option<Event> {
+    let sent = now;
+    Some(match command {
+        Command::Login { op, .. } => {
+            let result = Err(LoginFailure { failure, credential: None });
+            Event::LoggedIn { op: *op, sent, result }
+        }
+        Command::LookupToken { op, .. } | Command::RenewToken { op, .. } => {
+            Event::TokenSeen { op: *op, sent, result: Err(failure) }
+        }
+        Command::RevokeToken { op, .. } => Event::TokenRevoked { op: *op, result: Err(failure) },
+        Command::Issue { op, secret, .. } => {
+            Event::Issued { op: *op, secret: secret.clone(), sent, result: Err(failure) }
+        }
+        Command::RenewLease { op, .. } | Command::LookupLease { op, .. } => {
+            Event::LeaseSeen { op: *op, sent, result: Err(failure) }
+        }
+        Command::RevokeLease { op, .. } => Event::LeaseRevoked { op: *op, result: Err(failure) },
+        Command::Read { op, .. } => Event::Read { op: *op, result: Err(failure) },
+        Command::Probe { op, .. } => Event::Probed { op: *op, result: Err(failure) },
+        Command::Count { op, .. } => Event::Counted { op: *op, result: Err(failure) },
+        Command::Deliver { op, .. } => Event::Delivered { op: *op, result: Err(failure) },
+        Command::Rehearse(_)
+        | Command::Save
+        | Command::Publish(_)
+        | Command::Repair
+        | Command::Record(_)
+        | Command::Exit => return None,
+    })
+}
+fn zz<T: Send>(_: T) {}
+fn z1(v: &'static Vault, r: &'static [String]) { zz(v.login(r)) }
+fn z2(v: &'static Vault, r: &'static crate::secret::Secret) { zz(v.lookup_token(r)) }
+fn z3(v: &'static Vault, r: &'static crate::secret::Secret) { zz(v.renew_token(r, None)) }
+fn z4(v: &'static Vault, r: &'static crate::secret::Secret) { zz(v.revoke_token(r)) }
+fn z5(v: &'static Vault, r: &'static crate::secret::Secret, s: &'static Source) { zz(v.issue(r, s)) }
+fn z6(v: &'static Vault, r: &'static crate::secret::Secret) { zz(v.lookup_lease(r, r)) }
+fn z7(v: &'static Vault, r: &'static crate::secret::Secret) { zz(v.revoke_lease(r, r)) }
+fn z8(v: &'static Vault, r: &'static crate::secret::Secret, s: &'static Source) { zz(v.read(r, s, None)) }

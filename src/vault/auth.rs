@@ -1,0 +1,222 @@
+//! Tokens: got by a login, looked at, renewed, ended.
+//!
+//! Receives what the configuration says of the login, reads the credential's files at each login,
+//! gives a [`Token`]. Never sends a credential again that is known to be refused.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use serde::Deserialize;
+use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
+use vaultrs::api::token::requests::{
+    LookupTokenSelfRequest, RenewTokenSelfRequest, RevokeTokenSelfRequest,
+};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::agent::event::{LoginFailure, Token, TokenTerm};
+use crate::error::{Class, Failure};
+use crate::secret::{Secret, hex};
+use crate::vault::answer::{AuthPart, Envelope, Nothing, seconds};
+use crate::vault::error::Operation;
+use crate::vault::wire::Call;
+use crate::vault::{Auth, Vault, names};
+
+#[derive(Deserialize)]
+struct TokenFacts {
+    ttl: i64,
+    #[serde(default)]
+    renewable: bool,
+    #[serde(default)]
+    period: i64,
+    #[serde(default)]
+    explicit_max_ttl: i64,
+    expire_time: Option<String>,
+}
+
+impl Vault {
+    /// Logs in, unless the credential found has a hash in `refused`: then it fails as `Denied`
+    /// without sending anything.
+    ///
+    /// # Errors
+    /// `Denied` only when Vault refused the credential itself.
+    pub async fn login(&self, refused: &[String]) -> Result<Token, LoginFailure> {
+        let unread = |failure| LoginFailure { failure, credential: None };
+        match &self.inner.auth {
+            Auth::AppRole { mount, role_id_file, secret_id_file } => {
+                let role_id = credential_file("role id", role_id_file).map_err(unread)?;
+                let secret_id = credential_file("secret id", secret_id_file).map_err(unread)?;
+                let place = format!("`{}`", secret_id_file.display());
+                let credential =
+                    self.untried(&[&role_id, &secret_id], refused, "secret id", &place)?;
+                self.login_approle(mount, &role_id, &secret_id)
+                    .await
+                    .map_err(|failure| LoginFailure { failure, credential: Some(credential) })
+            }
+            Auth::TokenFile(path) => {
+                let token = credential_file("token", path).map_err(unread)?;
+                self.login_token(token, refused, &format!("`{}`", path.display())).await
+            }
+            Auth::Token(token) => self.login_token(token.clone(), refused, "`VAULT_TOKEN`").await,
+        }
+    }
+
+    /// The credential's hash; fails where that is one of `refused`.
+    fn untried(
+        &self,
+        parts: &[&Secret],
+        refused: &[String],
+        what: &str,
+        place: &str,
+    ) -> Result<String, LoginFailure> {
+        let texts: Vec<&str> = parts.iter().map(|part| part.expose()).collect();
+        let joined = Zeroizing::new(texts.join("\0"));
+        let credential = hex(hmac::sign(&self.inner.hash_key, joined.as_bytes()).as_ref());
+        if !refused.contains(&credential) {
+            return Ok(credential);
+        }
+        let text = format!("log in: vault refused the {what} from {place} before");
+        let failure = Failure::new(Class::Denied, text)
+            .hint(format!("nothing is sent until there is another {what} in {place}"));
+        Err(LoginFailure { failure, credential: Some(credential) })
+    }
+
+    async fn login_approle(
+        &self,
+        mount: &str,
+        role_id: &Secret,
+        secret_id: &Secret,
+    ) -> Result<Token, Failure> {
+        let mount = names::path("mount of the login", mount)?;
+        let call = Call {
+            operation: Operation::Login,
+            doing: format!("log in at `auth/{mount}/login`"),
+            token: None,
+            hidden: vec![secret_id, role_id],
+        };
+        let mut request = LoginWithApproleRequest {
+            mount,
+            role_id: role_id.expose().to_owned(),
+            secret_id: secret_id.expose().to_owned(),
+        };
+        let answer = self.inner.wire.send::<_, Nothing>(&call, &request).await;
+        request.secret_id.zeroize();
+        let auth = auth_part(&call, answer?)?;
+        let never_ends = auth.lease_duration == 0;
+        let ttl = (!never_ends).then(|| Duration::from_secs(auth.lease_duration));
+        let term = TokenTerm { ttl, renewable: auth.renewable, periodic: None };
+        Ok(Token { secret: auth.client_token, term, ours: true })
+    }
+
+    async fn login_token(
+        &self,
+        token: Secret,
+        refused: &[String],
+        place: &str,
+    ) -> Result<Token, LoginFailure> {
+        let credential = self.untried(&[&token], refused, "token", place)?;
+        match self.lookup_token(&token).await {
+            Ok(term) => Ok(Token { secret: token, term, ours: false }),
+            Err(mut failure) => {
+                failure.class = match failure.class {
+                    Class::Gone => Class::Denied,
+                    // A good token that may not look itself up: the policy is wrong, not it.
+                    Class::Denied => Class::Ours,
+                    other @ (Class::Again { .. }
+                    | Class::Missing
+                    | Class::Conflict
+                    | Class::Unclear
+                    | Class::Ours) => other,
+                };
+                if failure.class == Class::Denied {
+                    failure.hint = Some(format!("put a valid token into {place}"));
+                }
+                Err(LoginFailure { failure, credential: Some(credential) })
+            }
+        }
+    }
+
+    /// What is left of `token`.
+    ///
+    /// # Errors
+    /// `Gone` when Vault does not know the token; `Denied` when it may not look itself up.
+    pub async fn lookup_token(&self, token: &Secret) -> Result<TokenTerm, Failure> {
+        let call = on_token(Operation::LookupToken, "look up the token", token);
+        let answer: Envelope<TokenFacts> =
+            self.inner.wire.send(&call, &LookupTokenSelfRequest {}).await?;
+        let Some(facts) = answer.data else {
+            return Err(call.failure(Class::Again { after: None }, "vault's answer has no `ttl`"));
+        };
+        let never_ends = facts.ttl == 0 && facts.expire_time.is_none();
+        Ok(TokenTerm {
+            ttl: (!never_ends).then(|| seconds(facts.ttl)),
+            renewable: facts.renewable,
+            periodic: Some(facts.period > 0 && facts.explicit_max_ttl == 0),
+        })
+    }
+
+    /// Renews `token` by itself.
+    ///
+    /// # Errors
+    /// As [`Vault::lookup_token`]; `Ours` for a token that cannot be renewed.
+    pub async fn renew_token(
+        &self,
+        token: &Secret,
+        increment: Option<Duration>,
+    ) -> Result<TokenTerm, Failure> {
+        let call = on_token(Operation::RenewToken, "renew the token", token);
+        let increment = increment.map(|span| {
+            let whole = span.as_secs().saturating_add(u64::from(span.subsec_nanos() > 0));
+            format!("{}s", whole.max(1))
+        });
+        let request = RenewTokenSelfRequest { increment };
+        let answer = self.inner.wire.send::<_, Nothing>(&call, &request).await?;
+        let auth = auth_part(&call, answer)?;
+        Ok(TokenTerm {
+            ttl: Some(Duration::from_secs(auth.lease_duration)),
+            renewable: auth.renewable,
+            periodic: None,
+        })
+    }
+
+    /// Revokes `token` by itself, and with it every lease under it.
+    ///
+    /// # Errors
+    /// `Gone` when Vault does not know the token; `Ours` for one that cannot be revoked.
+    pub async fn revoke_token(&self, token: &Secret) -> Result<(), Failure> {
+        let call = on_token(Operation::RevokeToken, "revoke the token", token);
+        self.inner.wire.send::<_, Nothing>(&call, &RevokeTokenSelfRequest {}).await.map(drop)
+    }
+}
+
+fn on_token<'a>(operation: Operation, doing: &str, token: &'a Secret) -> Call<'a> {
+    Call { operation, doing: doing.to_owned(), token: Some(token), hidden: Vec::new() }
+}
+
+fn auth_part(call: &Call<'_>, answer: Envelope<Nothing>) -> Result<AuthPart, Failure> {
+    let auth = answer.auth.filter(|auth| !auth.client_token.expose().is_empty());
+    auth.ok_or_else(|| {
+        call.failure(Class::Again { after: None }, "vault's answer has no `auth.client_token`")
+    })
+}
+
+/// The trimmed content of a file that holds one secret.
+fn credential_file(what: &str, path: &Path) -> Result<Secret, Failure> {
+    let refuse = |class, why: &str| {
+        Failure::new(class, format!("read the {what} from `{}`: {why}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
+        let class =
+            if error.kind() == io::ErrorKind::NotFound { Class::Missing } else { Class::Ours };
+        refuse(class, &error.to_string())
+    })?;
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return Err(refuse(Class::Missing, "it is empty"));
+    }
+    if trimmed.chars().any(char::is_control) {
+        return Err(refuse(Class::Ours, "it holds more than one line or a control character"));
+    }
+    Ok(Secret::new(trimmed.to_owned()))
+}

@@ -1,0 +1,241 @@
+//! What an answer of Vault that is no success means.
+//!
+//! Receives operation, status and the server's own `errors`, gives the class and a text. Never
+//! lets a text through that holds something we sent in confidence.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::error::Class;
+
+/// Everything we ask of Vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Login,
+    LookupToken,
+    RenewToken,
+    RevokeToken,
+    Issue,
+    RenewLease,
+    LookupLease,
+    RevokeLease,
+    ReadMetadata,
+    Read,
+}
+
+impl Operation {
+    /// Its name for the observer.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::LookupToken => "lookup_token",
+            Self::RenewToken => "renew_token",
+            Self::RevokeToken => "revoke_token",
+            Self::Issue => "issue",
+            Self::RenewLease => "renew_lease",
+            Self::LookupLease => "lookup_lease",
+            Self::RevokeLease => "revoke_lease",
+            Self::ReadMetadata => "read_metadata",
+            Self::Read => "read",
+        }
+    }
+
+    /// How long the whole request may take.
+    pub(super) fn timeout(self) -> Duration {
+        match self {
+            // An issue that is given up may still make a login that nobody knows.
+            Self::Issue => Duration::from_secs(90),
+            Self::Login
+            | Self::LookupToken
+            | Self::RenewToken
+            | Self::RevokeToken
+            | Self::RenewLease
+            | Self::LookupLease
+            | Self::RevokeLease
+            | Self::ReadMetadata
+            | Self::Read => Duration::from_secs(10),
+        }
+    }
+
+    /// The class of a request that was sent and not answered.
+    pub(super) fn unanswered(self) -> Class {
+        match self {
+            Self::Login
+            | Self::RenewToken
+            | Self::RevokeToken
+            | Self::Issue
+            | Self::RenewLease
+            | Self::RevokeLease => Class::Unclear,
+            Self::LookupToken | Self::LookupLease | Self::ReadMetadata | Self::Read => {
+                Class::Again { after: None }
+            }
+        }
+    }
+
+    /// The class of a success whose body cannot be used.
+    pub(super) fn unreadable(self) -> Class {
+        if self == Self::Issue { Class::Unclear } else { Class::Again { after: None } }
+    }
+}
+
+/// The class of a failure's name for the observer.
+pub(super) fn label(class: Class) -> &'static str {
+    match class {
+        Class::Again { .. } => "again",
+        Class::Denied => "denied",
+        Class::Missing => "missing",
+        Class::Gone => "gone",
+        Class::Conflict => "conflict",
+        Class::Unclear => "unclear",
+        Class::Ours => "ours",
+    }
+}
+
+/// What `status` means for `operation`, where `errors` are the server's texts.
+pub(super) fn classify(
+    operation: Operation,
+    status: u16,
+    errors: &[String],
+    after: Option<Duration>,
+) -> Class {
+    match status {
+        400 => bad_request(operation, errors),
+        401 | 403 => forbidden(operation, errors),
+        404 => Class::Missing,
+        408 | 412 | 425 | 429 | 472 | 473 => Class::Again { after },
+        // A proxy gave up waiting, the server behind it did not.
+        504 => match operation.unanswered() {
+            Class::Unclear => Class::Unclear,
+            Class::Again { .. }
+            | Class::Denied
+            | Class::Missing
+            | Class::Gone
+            | Class::Conflict
+            | Class::Ours => Class::Again { after },
+        },
+        300..=399 | 500..=599 => Class::Again { after },
+        _ => Class::Ours,
+    }
+}
+
+fn bad_request(operation: Operation, errors: &[String]) -> Class {
+    let says = |texts: &[&str]| lines(errors).any(|line| texts.contains(&line));
+    match operation {
+        Operation::RenewLease | Operation::LookupLease | Operation::RevokeLease => {
+            // A database that is down answers 400 here too, and the lease is whole.
+            if says(&["invalid lease", "lease not found"]) {
+                Class::Gone
+            } else {
+                Class::Again { after: None }
+            }
+        }
+        Operation::Login => {
+            let wrong = ["invalid role or secret ID", "invalid secret id", "invalid role ID"];
+            if says(&wrong) { Class::Denied } else { Class::Ours }
+        }
+        Operation::Issue => {
+            let unknown = lines(errors).any(|line| line.starts_with("unknown role"));
+            if unknown { Class::Missing } else { Class::Ours }
+        }
+        Operation::LookupToken
+        | Operation::RenewToken
+        | Operation::RevokeToken
+        | Operation::ReadMetadata
+        | Operation::Read => Class::Ours,
+    }
+}
+
+fn forbidden(operation: Operation, errors: &[String]) -> Class {
+    match operation {
+        // Also the answer for a mount that is not there and, for minutes, for a role with too many
+        // wrong logins: it says nothing about the credential.
+        Operation::Login => Class::Again { after: None },
+        Operation::LookupToken | Operation::RenewToken | Operation::RevokeToken => {
+            if token_is_unknown(errors) {
+                Class::Gone
+            } else {
+                Class::Denied
+            }
+        }
+        Operation::Issue
+        | Operation::RenewLease
+        | Operation::LookupLease
+        | Operation::RevokeLease
+        | Operation::ReadMetadata
+        | Operation::Read => Class::Denied,
+    }
+}
+
+/// OpenBao answers a bare `permission denied` for a token that it does not know, and a list of
+/// errors for one that lacks a right; Vault adds `invalid token` to the list.
+fn token_is_unknown(errors: &[String]) -> bool {
+    lines(errors).any(|line| matches!(line, "invalid token" | "bad token"))
+        || matches!(errors, [only] if only == "permission denied")
+}
+
+fn lines(errors: &[String]) -> impl Iterator<Item = &str> {
+    errors.iter().flat_map(|text| text.lines()).map(|line| line.trim().trim_start_matches("* "))
+}
+
+/// The `errors` of an answer; empty where the body is something else.
+pub(super) fn errors(body: &[u8]) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        errors: Vec<String>,
+    }
+    if let Ok(body) = serde_json::from_slice::<Body>(body) {
+        return body.errors;
+    }
+    const PLAIN_TO_TLS: &str = "Client sent an HTTP request to an HTTPS server";
+    if body.starts_with(PLAIN_TO_TLS.as_bytes()) {
+        return vec![format!("{PLAIN_TO_TLS}; the address must begin with https")];
+    }
+    Vec::new()
+}
+
+/// `errors` on one line, at most 300 characters, or nothing where they repeat one of `secrets`.
+pub(super) fn quotable(errors: &[String], secrets: &[&str]) -> Option<String> {
+    let text = one_line(&errors.join("; "));
+    let leaks = secrets.iter().any(|secret| {
+        let secret = secret.trim();
+        !secret.is_empty() && text.contains(secret)
+    });
+    if leaks {
+        return Some("(the server's text repeats a secret and is withheld)".to_owned());
+    }
+    (!text.is_empty()).then(|| text.chars().take(300).collect())
+}
+
+/// `text` with every run of blanks and control characters as one space.
+pub(super) fn one_line(text: &str) -> String {
+    let parts = text.split(|c: char| c.is_whitespace() || c.is_control());
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Why a KV secret answers 404: its newest version was deleted or destroyed.
+pub(super) fn absence(body: &[u8]) -> Option<&'static str> {
+    #[derive(Deserialize)]
+    struct Body {
+        data: Data,
+    }
+    #[derive(Deserialize)]
+    struct Data {
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(default)]
+        destroyed: bool,
+        #[serde(default)]
+        deletion_time: String,
+    }
+    let metadata = serde_json::from_slice::<Body>(body).ok()?.data.metadata;
+    if metadata.destroyed {
+        return Some("its newest version is destroyed");
+    }
+    (!metadata.deletion_time.is_empty()).then_some("its newest version is deleted")
+}
+
+#[cfg(test)]
+mod tests;

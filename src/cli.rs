@@ -150,6 +150,25 @@ fn print(error: &str) {
 mod tests {
     use super::*;
 
+    fn ended(arguments: &[&str]) -> Exit {
+        let arguments = ["leasehold"].iter().chain(arguments).map(OsString::from);
+        main(arguments, &Environment::default())
+    }
+
+    #[test]
+    fn what_ends_before_it_begins_has_its_code() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.yaml");
+        let file = path.to_str().unwrap();
+        assert_eq!(ended(&["--version"]), Exit::Done);
+        assert_eq!(ended(&["walk"]), Exit::Usage);
+        assert_eq!(ended(&["run", "--config", file]), Exit::Configuration);
+        std::fs::write(&path, "secrets: [").unwrap();
+        assert_eq!(ended(&["run", "--config", file]), Exit::Configuration);
+        std::fs::write(&path, "secrets: {}").unwrap();
+        assert_eq!(ended(&["run", "--config", file]), Exit::Configuration);
+    }
+
     fn parsed(arguments: &[&str]) -> Result<RunArguments, ErrorKind> {
         let arguments = ["leasehold"].iter().chain(arguments);
         match Arguments::try_parse_from(arguments) {

@@ -4,9 +4,10 @@
 //! labels anything with a user name, a lease or a token: labels come from the configuration or from
 //! fixed lists.
 
+mod rotation;
 mod series;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use prometheus_client::registry::Registry;
 use crate::agent::view::View;
 use crate::agent::{Policy, SecretPolicy};
 use crate::audit::event::Record;
+use crate::metrics::rotation::Known;
 use crate::metrics::series::{Histograms, Series};
 use crate::snapshot::SecretName;
 use crate::time::Moment;
@@ -70,19 +72,6 @@ pub struct Metrics {
     in_progress: Series,
     grace_violations: Series,
     known: Mutex<Known>,
-}
-
-/// What must be remembered to tell the end of a rotation from its beginning.
-#[derive(Default)]
-struct Known {
-    /// The lease that the app uses, as far as records told.
-    current: BTreeMap<SecretName, String>,
-    /// A lease that was issued and took over nothing yet.
-    candidate: BTreeMap<SecretName, String>,
-    /// Leases on their way out, whose end is no loss.
-    leaving: BTreeSet<String>,
-    /// Polled secrets that had a value before; a first value is no rotation.
-    read: BTreeSet<SecretName>,
 }
 
 impl Metrics {
@@ -359,47 +348,6 @@ impl Metrics {
 
     fn kind(&self, secret: &str) -> &'static str {
         self.types.get(secret).copied().unwrap_or("database")
-    }
-}
-
-impl Known {
-    /// The first lease of a secret that becomes visible replaces none: no rotation.
-    fn publish(&mut self, secrets: &[SecretName]) {
-        for secret in secrets {
-            if !self.current.contains_key(secret)
-                && let Some(lease) = self.candidate.remove(secret)
-            {
-                self.current.insert(secret.clone(), lease);
-            }
-        }
-    }
-
-    fn take_over(&mut self, secret: &SecretName, lease: &str) {
-        self.candidate.remove(secret);
-        if let Some(old) = self.current.insert(secret.clone(), lease.to_owned())
-            && old != lease
-        {
-            self.leaving.insert(old);
-        }
-    }
-
-    /// Whether `lease` was the one in use. One that no record named comes from an earlier process;
-    /// it was in use unless it is on its way out.
-    fn lose(&mut self, secret: &SecretName, lease: &str) -> bool {
-        if self.leaving.remove(lease) {
-            return false;
-        }
-        if self.candidate.get(secret).is_some_and(|candidate| candidate == lease) {
-            self.candidate.remove(secret);
-            return false;
-        }
-        match self.current.get(secret) {
-            Some(current) if current != lease => false,
-            Some(_) | None => {
-                self.current.remove(secret);
-                true
-            }
-        }
     }
 }
 

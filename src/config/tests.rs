@@ -1,3 +1,5 @@
+mod messages;
+
 use std::time::Duration;
 
 use super::*;
@@ -11,10 +13,16 @@ const DB: &str = "secrets: { db: { database: { role: r } } }\n";
 const PUBLISH: &str =
     "publish: { directory: /run/app, files: { a.env: { format: dotenv, secrets: [db] } } }\n";
 
-fn loaded(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+/// A file with `text`; it goes with the directory.
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("c.yaml");
     std::fs::write(&path, text).unwrap();
+    (directory, path)
+}
+
+fn loaded(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+    let (_directory, path) = file(text);
     load(&path, &Environment::new("host-1", variables.iter().copied()), &[])
 }
 
@@ -131,206 +139,6 @@ fn the_readme_shows_a_valid_file() {
 }
 
 #[test]
-fn all_problems_are_told_at_once() {
-    check(
-        "instnce: x
-vault: { adress: 'https://v', auth: { approle: { role_id_file: relative } } }
-secrets:
-  db: { databse: { role: r }, grace: 300 }
-  kv: { kv: { path: ../x, engine: 1 }, grace: 5m, required: maybe }
-  key: { keyset: { path: jwt } }
-publish:
-  directory: run
-  mode: 0440
-  files:
-    ../out: { format: dotenv, secrets: [bd] }
-    current/x: { format: dotnev, secrets: [db] }
-    jwks.json: { format: jwks, secret: key }
-notify: { api: x }
-listen: { api: 'unix:/x', metrics: localhost }
-log: { level: verbose }
-",
-        &[
-            "  instnce: unknown key",
-            "    hint: did you mean `instance`?",
-            "  listen.api: not in this version",
-            "  listen.metrics: not an address and a port: `localhost`",
-            "    hint: write it as `127.0.0.1:9100`, or with port 0 to pick one",
-            "  log.level: unknown word: `verbose`",
-            "    hint: one of error, warn, info, debug, trace",
-            "  notify: must be a list, not a map",
-            "    hint: write `- { name: …, http: … }`, one for each target",
-            "  publish.directory: must be an absolute path without `..`",
-            "  publish.files.../out: not a path that can be published",
-            "    hint: relative to `publish.directory`, such as `db/pgpass`, without `..`",
-            "  publish.files.../out.secrets: there is no secret `bd`",
-            "    hint: did you mean `db`?",
-            "  publish.files.current/x: the directory needs `current` for itself",
-            "  publish.files.current/x.format: unknown word: `dotnev`",
-            "    hint: did you mean `dotenv`?",
-            "  publish.files.jwks.json.format: not in this version: `jwks`",
-            "  publish.mode: must be in quotes",
-            "    hint: write it as \"0440\": without quotes YAML reads a number in base ten",
-            "  secrets.db.database: missing: the secret has no source",
-            "    hint: give one of `database`, `kv`",
-            "  secrets.db.databse: unknown key",
-            "    hint: did you mean `database`?",
-            "  secrets.key.keyset: not in this version",
-            "  secrets.kv.grace: only a `database` secret has it",
-            "  secrets.kv.kv.engine: not in this version: only engine 2",
-            "  secrets.kv.kv.path: not a path in Vault: `../x`",
-            "    hint: parts with `/` between, none empty or `..`",
-            "  secrets.kv.required: must be `true` or `false`, not text",
-            "  vault.address: missing",
-            "    hint: give it here or in `VAULT_ADDR`",
-            "  vault.adress: unknown key",
-            "    hint: did you mean `address`?",
-            "  vault.auth.approle.role_id_file: must be an absolute path without `..`",
-            "  vault.auth.approle.secret_id_file: missing",
-        ],
-    );
-}
-
-#[test]
-fn an_empty_file_says_what_is_needed() {
-    check(
-        "",
-        &[
-            "  publish.directory: missing",
-            "  secrets: there is none",
-            "    hint: name at least one that is enabled",
-            "  vault.address: missing",
-            "    hint: give it here or in `VAULT_ADDR`",
-            "  vault.auth: missing",
-            "    hint: give `approle` or `token_file`, or `VAULT_TOKEN` in the environment",
-        ],
-    );
-}
-
-#[test]
-fn rules_between_keys() {
-    let secret = |more: &str| {
-        format!("{VAULT}secrets: {{ db: {{ database: {{ role: r }}{more} }} }}\n{PUBLISH}")
-    };
-    let file = |file: &str| {
-        let publish = format!("publish: {{ directory: /run/app, files: {{ {file} }} }}\n");
-        format!(
-            "{VAULT}secrets: {{ db: {{ database: {{ role: r }} }}, m: {{ kv: {{ path: p }} }} }}\n{publish}"
-        )
-    };
-    let notify = |target: &str| format!("{VAULT}{DB}{PUBLISH}notify: [{target}]\n");
-    let vault = |vault: &str| format!("vault: {{ {vault} }}\n{DB}{PUBLISH}");
-    for (text, expected) in [
-        (
-            secret(", confirm: moved"),
-            "  secrets.db.confirm: `moved` needs a `connection`\n    hint: sessions are counted there",
-        ),
-        (
-            secret(", confirm: told"),
-            "  secrets.db.confirm: `told` needs a target\n    hint: name this secret in an entry of `notify`",
-        ),
-        (secret(", grace: 500ms"), "  secrets.db.grace: must be at least 1s"),
-        (secret(", grace: 1500ms"), "  secrets.db.grace: must be whole seconds"),
-        (
-            secret(", grace: 5 minutes"),
-            "  secrets.db.grace: not a duration: `5 minutes`\n    hint: write it as `500ms`, `90s`, `5m` or `24h`",
-        ),
-        (
-            secret(", unconfirmed_after: nevr"),
-            "  secrets.db.unconfirmed_after: not a duration: `nevr`\n    hint: write it as `500ms`, `90s`, `5m` or `24h`",
-        ),
-        (
-            secret(", kv: { path: p }"),
-            "  secrets.db.kv: must not stand beside `database`: a secret has one source",
-        ),
-        (
-            secret(", connection: { host: 'a,,b', dbname: d, port: 0 }"),
-            "  secrets.db.connection.host: not a host, or several with commas: `a,,b`\n  secrets.db.connection.port: must be from 1 to 65535",
-        ),
-        (
-            secret(", connection: { host: '${NO}', dbname: d }"),
-            "  secrets.db.connection.host: the variable `NO` is not set\n    hint: set it, or give a default: `${NO:-…}`",
-        ),
-        (
-            secret(", enabled: false"),
-            "  secrets: there is none\n    hint: name at least one that is enabled",
-        ),
-        (
-            file("p: { format: pgpass, secret: m }"),
-            "  publish.files.p.secret: `m` is no `database` secret with a `connection`\n    hint: this format names host, port and database",
-        ),
-        (
-            file("p: { format: pgpass, secret: db, mode: \"0440\" }"),
-            "  publish.files.p.mode: libpq ignores a password file that others may read\n    hint: leave it out, or write \"0600\"\n  publish.files.p.secret: `db` is no `database` secret with a `connection`\n    hint: this format names host, port and database",
-        ),
-        (
-            file("a: { format: json, secrets: [db] }, a/b: { format: json, secrets: [db] }"),
-            "  publish.files.a: is a file here and a directory in the path of another file",
-        ),
-        (
-            file("status.json: { format: json, secrets: [db] }"),
-            "  publish.files.status.json: the directory needs `status.json` for itself",
-        ),
-        (file("a: { format: raw, secret: m }"), "  publish.files.a.field: missing"),
-        (
-            file("a: { format: json, secrets: [db, db], alias: x }"),
-            "  publish.files.a.alias: this format has no use for it\n  publish.files.a.secrets: names `db` twice",
-        ),
-        (
-            file("a: { format: json, secrets: [db], mode: \"0422\" }"),
-            "  publish.files.a.mode: nobody but its owner may write it",
-        ),
-        (file("a: { template: /t }"), "  publish.files.a.template: not in this version"),
-        (
-            notify("{ name: a, http: { url: 'https://127.0.0.1/' } }"),
-            "  notify[0].http.url: must begin with `http://`: `https://127.0.0.1/`\n    hint: a notice stays on this machine",
-        ),
-        (
-            notify("{ name: a, http: { url: 'http://10.0.0.1/' } }"),
-            "  notify[0].http.url: must be on this machine: `http://10.0.0.1/`\n    hint: write it as `http://127.0.0.1:8000/path`",
-        ),
-        (
-            notify("{ name: a, signal: { pid_file: /p, signal: KILL } }"),
-            "  notify[0].signal.signal: not a signal that can tell a process: `KILL`\n    hint: one of HUP, USR1, USR2, INT, QUIT, TERM, WINCH, CONT",
-        ),
-        (
-            notify("{ name: a, signal: { process: gunicorn, signal: HUP } }"),
-            "  notify[0].signal.process: not in this version",
-        ),
-        (notify("{ name: a, exec: { command: [x] } }"), "  notify[0].exec: not in this version"),
-        (
-            vault("address: 'https://user:pw@v', auth: { token_file: /t }"),
-            "  vault.address: must not have a user or password in it",
-        ),
-        (
-            vault("address: 'https://v/v1', auth: { token_file: /t }"),
-            "  vault.address: must have no path: `https://v/v1`\n    hint: write it as `https://vault.internal:8200`",
-        ),
-        (
-            vault("address: 'v:8200', auth: { token_file: /t }"),
-            "  vault.address: must begin with `https://` or `http://`: `v:8200`\n    hint: write it as `https://vault.internal:8200`",
-        ),
-        (
-            vault(
-                "address: 'https://v', auth: { token_file: /t, approle: { role_id_file: /r, secret_id_file: /s } }",
-            ),
-            "  vault.auth: must be exactly one of `approle`, `token_file`",
-        ),
-        (
-            vault("address: 'https://v', auth: { kubernetes: { role: r } }"),
-            "  vault.auth.kubernetes: not in this version",
-        ),
-        (
-            format!("{VAULT}{DB}{PUBLISH}state: {{ directory: /run/app/state }}"),
-            "  state.directory: must not be inside `publish.directory`\n    hint: the state holds every secret: give it a volume that the app does not mount",
-        ),
-        (format!("{VAULT}{DB}{PUBLISH}init_timeout: 2m"), "  init_timeout: not in this version"),
-    ] {
-        check(&text, &[expected]);
-    }
-}
-
-#[test]
 fn later_layers_win() {
     let text = format!("{VAULT}{DB}{PUBLISH}");
     let address = |variables: &[(&str, &str)]| good(&text, variables).vault.address;
@@ -368,10 +176,17 @@ fn later_layers_win() {
 }
 
 #[test]
+fn a_variable_finds_a_name_that_it_cannot_spell() {
+    let text =
+        format!("{VAULT}{}{PUBLISH}", DB.replace("db:", "db: { database: { role: r } }, my-db:"));
+    let config = good(&text, &[("LEASEHOLD_SECRETS__MY_DB__GRACE", "7s")]);
+    assert_eq!(leased(&config, "my-db").grace, Duration::from_secs(7));
+    assert_eq!(leased(&config, "db").grace, Duration::from_secs(300));
+}
+
+#[test]
 fn flags_win_over_everything() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("c.yaml");
-    std::fs::write(&path, format!("{VAULT}{DB}{PUBLISH}log: {{ level: warn }}")).unwrap();
+    let (_directory, path) = file(&format!("{VAULT}{DB}{PUBLISH}log: {{ level: warn }}"));
     let environment = Environment::new("h", [("LEASEHOLD_LOG__LEVEL", "error")]);
     let flag = Override { flag: "--log-level", key: "log.level", value: "debug".to_owned() };
     assert_eq!(load(&path, &environment, &[]).unwrap().config.log.level, "error");
@@ -416,24 +231,4 @@ notify: [{{ name: t, secrets: [db, m], signal: {{ pid_file: /p, signal: HUP }} }
     assert_eq!(config.sources.len(), 1);
     assert_eq!(config.files.len(), 1);
     assert_eq!(config.policy.targets["t"].len(), 1);
-}
-
-#[test]
-fn the_whole_message_for_a_person() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("c.yaml");
-    let message = || {
-        let error = load(&path, &Environment::default(), &[]).unwrap_err();
-        crate::error::chain(&error).replace(directory.path().to_str().unwrap(), "")
-    };
-    assert_eq!(message(), "read configuration `/c.yaml`: No such file or directory (os error 2)");
-    std::fs::write(&path, "a: [\n").unwrap();
-    assert!(message().starts_with("configuration `/c.yaml` is not YAML: line "), "{}", message());
-    std::fs::write(&path, format!("{VAULT}{DB}{PUBLISH}logs: {{}}\n")).unwrap();
-    assert_eq!(
-        message(),
-        "configuration `/c.yaml` has a problem:\n  logs: unknown key\n    hint: did you mean `log`?"
-    );
-    std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
-    assert_eq!(message(), "configuration `/c.yaml` is longer than 1048576 bytes");
 }

@@ -1,15 +1,27 @@
-//! Against real servers: `make test` starts them and says where they are.
+//! The real binary against a real OpenBao and a real PostgreSQL. `make test` starts both servers;
+//! without them every test here fails and says so.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     unreachable_pub,
     reason = "a test that cannot go on fails"
 )]
 
+mod support;
+
 mod live {
+    mod canary;
+    mod directory;
     mod effects_notice;
     mod effects_postgres;
     mod effects_servers;
     mod effects_vault;
+    mod kills;
+    mod notices;
+    mod outages;
+    mod rotation;
+    mod session;
+    mod stop;
 }

@@ -1,0 +1,45 @@
+# What a person types. `make` alone lists it.
+
+SECONDS := 30
+TOOLS := tests/support/setup.sh
+# Live tests mostly wait, so more of them run side by side than there are cores.
+TEST_THREADS := 12
+PYTHON := target/tools/venv/bin/python
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+.PHONY: help demo test check size tools
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## watch credentials rotate under two programs; SECONDS=30 says how long
+	@$(TOOLS) servers
+	@cargo build --quiet --bin leasehold
+	@$(PYTHON) examples/demo/demo.py --binary $(TARGET)/debug/leasehold --seconds $(SECONDS)
+
+test: ## every test, against an OpenBao and a PostgreSQL of its own
+	@$(TOOLS) servers node
+ifdef NEXTEST
+	@cargo nextest run --no-run
+	@tests/support/servers.py -- cargo nextest run --test-threads $(TEST_THREADS)
+else
+	@cargo test --no-run
+	@tests/support/servers.py -- timeout 900 cargo test -- --test-threads $(TEST_THREADS)
+endif
+
+check: ## format, lints, documentation, and what the dependencies may be
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items
+	@$(TOOLS) deny
+	target/tools/bin/cargo-deny --log-level error check bans licenses sources
+
+size: ## build the release binary; it stays below 10 MB, and at rest below 10 MiB of memory
+	@$(TOOLS) servers
+	cargo build --release --bin leasehold
+	@$(PYTHON) tests/support/size.py $(TARGET)/release/leasehold
+
+tools: ## install what the others need: OpenBao, PostgreSQL, cargo-deny
+	@$(TOOLS) servers node deny

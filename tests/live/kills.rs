@@ -1,0 +1,154 @@
+//! SIGKILL again and again: nothing is lost, nothing is made twice.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::program::Program;
+use crate::support::proxy::{Proxy, Verdict};
+use crate::support::world::{Terms, World};
+use crate::support::{eventually, quiet, secs};
+
+const KILLS: usize = 50;
+
+/// A random generator whose seed is printed, so that a failed run can be run again.
+fn dice(name: &str) -> fastrand::Rng {
+    let seed = std::env::var("LEASEHOLD_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("{name}: LEASEHOLD_TEST_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
+fn millis(dice: &mut fastrand::Rng, range: std::ops::Range<u64>) -> Duration {
+    Duration::from_millis(dice.u64(range))
+}
+
+/// Kills and starts the agent 50 times, `alive` apart; calls `look` before each kill.
+async fn kill_and_start(
+    world: &World,
+    config: &serde_json::Value,
+    dice: &mut fastrand::Rng,
+    alive: std::ops::Range<u64>,
+    mut look: impl AsyncFnMut(),
+) -> crate::support::agent::Agent {
+    let mut agent = world.start_and_publish(config).await;
+    for _ in 0..KILLS {
+        quiet(millis(dice, alive.clone())).await;
+        look().await;
+        agent.kill();
+        quiet(millis(dice, 0..500)).await;
+        agent = world.start(config);
+    }
+    agent
+}
+
+#[tokio::test]
+async fn fifty_kills_under_load_are_not_noticed() {
+    let world = World::new(Terms::of("6s", "20s")).await;
+    let config = world.config();
+    let mut dice = dice("fifty_kills_under_load_are_not_noticed");
+    let first = world.start_and_publish(&config).await;
+    let pool = Program::pool(&world, "60").await;
+    drop(first);
+
+    let mut known = BTreeSet::new();
+    let agent = kill_and_start(&world, &config, &mut dice, 600..1800, async || {
+        known.extend(world.login().map(|login| login.user));
+        known.extend(
+            world.journal.all("lease_issued").iter().map(|l| l.text("username").to_owned()),
+        );
+        let lost = world.journal.count("issue_unanswered");
+        // Beside those the agent knows there may be one for each answer that a kill cut off, and
+        // one more that the next start is about to report or adopt.
+        let strangers =
+            world.users().await.into_iter().filter(|user| !known.contains(user)).count();
+        assert!(strangers <= lost + 1, "{strangers} users nobody knows, {lost} answers lost");
+    })
+    .await;
+
+    eventually("one live lease beside those on their way out", secs(60), async || {
+        let (leases, users) = (world.leases().await, world.users().await);
+        let held = world.login()?.user;
+        (leases.len() == 1 && users == [held]).then_some(())
+    })
+    .await;
+    let said = pool.stop().await;
+    assert_eq!(said.failures, 0, "{:?}", said.texts);
+    drop(agent);
+}
+
+#[tokio::test]
+async fn each_kill_leaves_at_most_one_reported_orphan() {
+    let world = World::new(Terms::of("1h", "2h")).await;
+    let proxy = Proxy::before(world.bao.address.clone()).await;
+    // Keeps the answer back, so that kills fall between Vault's answer and the agent's write.
+    proxy.rule(|_, path| {
+        if path.contains("/creds/") {
+            Verdict::Late(Duration::from_millis(300))
+        } else {
+            Verdict::Pass
+        }
+    });
+    let mut config = world.config();
+    config["vault"]["address"] = json!(proxy.address);
+    config["secrets"]["db"]["confirm"] = json!("none");
+    config["secrets"]["db"]["grace"] = json!("1s");
+    config["secrets"]["db"]["rotate_every"] = json!("2s");
+    let mut dice = dice("each_kill_leaves_at_most_one_reported_orphan");
+
+    let agent = kill_and_start(&world, &config, &mut dice, 100..900, async || {}).await;
+
+    // The budget of five is spent long ago, so nothing is issued any more; what drains has ended.
+    let (mut leases, mut users) = (Vec::new(), Vec::new());
+    let orphans = eventually("leases and users come to rest", secs(40), async || {
+        let before = (leases.len(), users.len());
+        (leases, users) = (world.leases().await, world.users().await);
+        quiet(secs(2)).await;
+        let reported = world.journal.count("issue_unanswered");
+        let same = before == (leases.len(), users.len()) && leases.len() == users.len();
+        (same && leases.len() <= 1 + reported).then_some(leases.len() - 1)
+    })
+    .await;
+    let held = world.login().unwrap();
+    assert!(users.contains(&held.user), "the published user is gone");
+    assert!(world.works(&held).await);
+    let unanswered = world.journal.count("issue_unanswered");
+    assert!(unanswered <= KILLS, "{unanswered} reports for {KILLS} kills");
+    eprintln!("{orphans} orphans, {unanswered} reported");
+    drop(agent);
+}
+
+#[tokio::test]
+async fn five_restarts_need_one_database_user() {
+    let world = World::new(Terms::of("1h", "2h")).await;
+    let mut config = world.config();
+    config["on_stop"] = json!("drain");
+    config["secrets"]["db"]["grace"] = json!("20s");
+    let mut agent = world.start_and_publish(&config).await;
+    for terminated in [false, true, false, true, false] {
+        let mark = world.journal.mark();
+        if terminated {
+            let status = agent.terminate(secs(15)).await;
+            assert!(status.success(), "{status}");
+        } else {
+            agent.kill();
+        }
+        agent = world.start(&config);
+        world.journal.wait(mark, "adopted", secs(10)).await;
+        eventually("it is ready", secs(20), async || {
+            (agent.get("probes", "/readyz").await.0 == 200).then_some(())
+        })
+        .await;
+        assert!(world.works(&world.login().unwrap()).await);
+    }
+    eventually("one lease and one user are left", secs(60), async || {
+        let (leases, users) = (world.leases().await, world.users().await);
+        (leases.len() == 1 && users == [world.login()?.user]).then_some(())
+    })
+    .await;
+    // Two stops that shorten the lease may need a successor each; a kill never does.
+    let issued = world.journal.count("lease_issued");
+    assert!(issued <= 3, "{issued} users for five restarts");
+    drop(agent);
+}

@@ -1,0 +1,111 @@
+//! OpenBao as its administrator sees it.
+
+use std::sync::OnceLock;
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+use super::from_servers;
+
+/// The shared server, as root.
+#[derive(Clone)]
+pub struct Bao {
+    pub address: String,
+    token: String,
+    client: Client,
+}
+
+/// One HTTP client; the process-wide crypto provider is chosen before the first.
+pub fn client() -> Client {
+    static PROVIDER: OnceLock<()> = OnceLock::new();
+    PROVIDER.get_or_init(|| {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    });
+    Client::builder().no_proxy().build().unwrap()
+}
+
+impl Bao {
+    pub fn shared() -> Self {
+        Self {
+            address: from_servers("VAULT_ADDR"),
+            token: from_servers("VAULT_TOKEN"),
+            client: client(),
+        }
+    }
+
+    /// One request; the status and the decoded body, null for an empty one.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self
+            .client
+            .request(method, format!("{}/v1/{path}", self.address))
+            .header("X-Vault-Token", &self.token);
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// One request that must succeed.
+    pub async fn must(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let (status, answer) = self.ask(method, path, body).await;
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    /// Mounts an engine or auth method that other tests may have mounted already.
+    pub async fn mount(&self, path: &str, kind: &str) {
+        let (status, answer) = self.ask("POST", path, Some(json!({ "type": kind }))).await;
+        let there = answer.to_string().contains("already in use");
+        assert!(status < 300 || there, "{path}: {status} {answer}");
+    }
+
+    /// Ids of the leases below `prefix`.
+    pub async fn leases(&self, prefix: &str) -> Vec<String> {
+        let (status, answer) = self.ask("LIST", &format!("sys/leases/lookup/{prefix}"), None).await;
+        if status == 404 {
+            return Vec::new();
+        }
+        assert_eq!(status, 200, "{answer}");
+        let keys = answer["data"]["keys"].as_array().unwrap();
+        keys.iter().map(|key| format!("{prefix}/{}", key.as_str().unwrap())).collect()
+    }
+
+    /// Ends a lease behind everybody's back.
+    pub async fn revoke_lease(&self, lease: &str) {
+        let body = json!({ "lease_id": lease, "sync": true });
+        self.must("PUT", "sys/leases/revoke", Some(body)).await;
+    }
+
+    /// Accessors of the tokens that carry `policy`.
+    pub async fn accessors(&self, policy: &str) -> Vec<String> {
+        let listed = self.must("LIST", "auth/token/accessors", None).await;
+        let mut found = Vec::new();
+        for accessor in listed["data"]["keys"].as_array().unwrap() {
+            let body = json!({ "accessor": accessor });
+            let (status, token) = self.ask("POST", "auth/token/lookup-accessor", Some(body)).await;
+            let policies = token["data"]["policies"].as_array();
+            if status == 200 && policies.is_some_and(|all| all.iter().any(|one| one == policy)) {
+                found.push(accessor.as_str().unwrap().to_owned());
+            }
+        }
+        found
+    }
+
+    /// Ends a token behind its owner's back.
+    pub async fn revoke_token(&self, accessor: &str) {
+        let body = json!({ "accessor": accessor });
+        self.must("POST", "auth/token/revoke-accessor", Some(body)).await;
+    }
+
+    pub async fn put_kv(&self, path: &str, fields: Value) {
+        self.must("POST", &format!("secret/data/{path}"), Some(json!({ "data": fields }))).await;
+    }
+
+    pub async fn delete_kv(&self, path: &str) {
+        self.must("DELETE", &format!("secret/metadata/{path}"), None).await;
+    }
+}

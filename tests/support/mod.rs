@@ -1,0 +1,62 @@
+//! What the live tests stand on: the servers, a world of its own for each test, the agent as a
+//! process, programs that use the credential, and proxies that break things.
+
+pub mod agent;
+pub mod bao;
+pub mod canary;
+pub mod hook;
+pub mod postgres;
+pub mod program;
+pub mod proxy;
+pub mod watch;
+pub mod world;
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use leasehold::time::{Clock, Moment};
+
+static CLOCK: LazyLock<Clock> = LazyLock::new(|| Clock::resume(None));
+
+/// This moment.
+pub fn now() -> Moment {
+    CLOCK.now()
+}
+
+/// `n` seconds.
+pub const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A variable that `tests/support/servers.py` sets.
+pub fn from_servers(name: &str) -> String {
+    std::env::var(format!("LEASEHOLD_TEST_{name}")).unwrap_or_else(|_| {
+        panic!("LEASEHOLD_TEST_{name} is not set\nhint: run the live tests with `make test`")
+    })
+}
+
+/// Waits until `condition` gives something and returns it; fails after `limit`, naming `what`.
+pub async fn eventually<T>(
+    what: &str,
+    limit: Duration,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = now() + limit;
+    loop {
+        if let Some(found) = condition().await {
+            return found;
+        }
+        assert!(now() < deadline, "{what}: not so after {limit:?}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// Lets time pass while nothing is waited for: to show that something does not happen.
+pub async fn quiet(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
+/// Random text of the test's own, 7 letters and digits.
+pub fn unique() -> String {
+    std::iter::repeat_with(fastrand::lowercase).take(7).collect()
+}

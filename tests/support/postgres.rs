@@ -1,0 +1,95 @@
+//! PostgreSQL as its administrator sees it, and logins with any credential.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::from_servers;
+
+/// The shared server.
+#[derive(Clone)]
+pub struct Postgres {
+    pub host: String,
+    pub port: u16,
+    superuser: String,
+    password: String,
+}
+
+/// A login as an application finds it in its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+}
+
+impl Postgres {
+    pub fn shared() -> Self {
+        Self {
+            host: from_servers("PG_HOST"),
+            port: from_servers("PG_PORT").parse().unwrap(),
+            superuser: from_servers("PG_SUPERUSER"),
+            password: from_servers("PG_PASSWORD"),
+        }
+    }
+
+    /// The password that "vault-admin" has in every test: they run side by side.
+    pub fn admin_password(&self) -> String {
+        self.password.clone()
+    }
+
+    /// A session; it ends when the client is dropped.
+    ///
+    /// # Errors
+    /// The SQLSTATE, or the error's text where there is none.
+    pub async fn connect(&self, login: &Login, dbname: &str) -> Result<Client, String> {
+        let attempt = Config::new()
+            .host(&self.host)
+            .port(self.port)
+            .user(&login.user)
+            .password(&login.password)
+            .dbname(dbname)
+            .connect_timeout(Duration::from_secs(5))
+            .connect(NoTls)
+            .await;
+        match attempt {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                Ok(client)
+            }
+            Err(error) => {
+                Err(error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned()))
+            }
+        }
+    }
+
+    /// Logs in and reads one table.
+    ///
+    /// # Errors
+    /// The SQLSTATE, or the error's text where there is none.
+    pub async fn try_login(&self, login: &Login, dbname: &str) -> Result<(), String> {
+        let client = self.connect(login, dbname).await?;
+        let answer = client.simple_query("SELECT count(*) FROM memories").await;
+        answer.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    async fn admin(&self, dbname: &str) -> Client {
+        let login = Login { user: self.superuser.clone(), password: self.password.clone() };
+        self.connect(&login, dbname).await.unwrap()
+    }
+
+    /// Runs statements as the superuser.
+    pub async fn run(&self, dbname: &str, sql: &str) {
+        self.admin(dbname).await.batch_execute(sql).await.unwrap();
+    }
+
+    /// The first column of a query as text.
+    pub async fn column(&self, dbname: &str, sql: &str) -> Vec<String> {
+        let rows = self.admin(dbname).await.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+/// Whether this SQLSTATE says that the credential itself no longer works.
+pub fn refused(sqlstate: &str) -> bool {
+    matches!(sqlstate, "28P01" | "28000")
+}

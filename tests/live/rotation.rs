@@ -94,7 +94,7 @@ async fn a_hook_that_acknowledges_is_evidence_where_told_is_enough() {
         watch.known().iter().any(|known| known.refused.is_some()).then_some(())
     })
     .await;
-    watch.assert_grace(secs(2), secs(10), 0);
+    watch.assert_grace(secs(2), secs(10), 1);
     assert!(hook.told_of("db").len() >= 2);
     let told = &hook.told_of("db")[1];
     let version = told.body["data"]["secrets"][0]["version"].as_str().unwrap();

@@ -31,6 +31,9 @@ const SAMPLES: u32 = 3;
 /// mean it.
 const REFUSALS: u32 = 3;
 
+/// Issues that a rotation for age leaves in the budget, for when a login must be replaced.
+const RESERVE: u32 = 2;
+
 /// How long the app is allowed for moving before the first move was seen.
 const FIRST_MOVE: Duration = Duration::from_secs(5);
 
@@ -151,7 +154,7 @@ impl Leased {
     }
 
     fn confirm_allowance(&self) -> Duration {
-        let moved = self.kept.moved_in.map_or(FIRST_MOVE, |last| (last + last / 4).max(FIRST_MOVE));
+        let moved = self.kept.moved_in.map_or(FIRST_MOVE, |last| (last + last / 2).max(FIRST_MOVE));
         match self.policy.confirm {
             Confirm::None => Duration::ZERO,
             Confirm::Told => Duration::from_secs(1),
@@ -227,24 +230,26 @@ impl Leased {
         }
     }
 
-    /// When the current lease should be replaced.
-    fn replace_at(&self, session: Option<SessionId>) -> Moment {
+    /// When the current lease must be replaced for the login to go on working.
+    fn must_replace_at(&self, session: SessionId) -> Moment {
         let at_once = Moment::from_micros(0);
         let Some(lease) = &self.kept.current else { return at_once };
-        let moved_on = session.is_some_and(|id| id != lease.session);
-        if lease.lost || moved_on || lease.source != self.policy.source {
+        if lease.lost || lease.session != session || lease.source != self.policy.source {
             return at_once;
         }
         let term = lease.grant.duration;
-        let by_age = self
-            .policy
-            .rotate_every
-            .map(|every| schedule::rotate_at(lease.issued, every, lease.spread));
-        let by_end = lease
-            .end()
-            .map(|end| schedule::replace_at(lease.issued, end, term, self.overlap(), lease.spread));
         let last_chance = schedule::give_up_at(lease.expires, lease.term);
-        [by_age, by_end].into_iter().flatten().min().map_or(last_chance, |at| at.min(last_chance))
+        lease.end().map_or(last_chance, |end| {
+            schedule::replace_at(lease.issued, end, term, self.overlap(), lease.spread)
+                .min(last_chance)
+        })
+    }
+
+    /// When the current lease is to be replaced for its age.
+    fn rotate_at(&self) -> Option<Moment> {
+        let lease = self.kept.current.as_ref()?;
+        let every = self.policy.rotate_every?;
+        Some(schedule::rotate_at(lease.issued, every, lease.spread))
     }
 
     /// When a new lease should be asked for, where one may be.
@@ -252,8 +257,10 @@ impl Leased {
         let (session, _) = around.session.token()?;
         let idle = self.kept.candidate.is_none() && self.issuing.is_none();
         (around.may_issue && idle).then(|| {
-            let wanted = self.replace_at(Some(session)).max(self.kept.budget.next(now));
-            self.issue_retry.not_before(wanted)
+            let budget = &self.kept.budget;
+            let must = self.must_replace_at(session).max(budget.next(now, 0));
+            let rotate = self.rotate_at().map(|at| at.max(budget.next(now, RESERVE)));
+            self.issue_retry.not_before(rotate.map_or(must, |at| at.min(must)))
         })
     }
 

@@ -167,7 +167,8 @@ impl Up {
         } else if around.started && self.life == Life::Limited {
             (at_once, Ask::Measure)
         } else {
-            let look = (self.seen + around.lookup, Ask::Lookup);
+            // A lookup that keeps failing must not stand before a renewal that is due.
+            let look = (self.retry.not_before(self.seen + around.lookup), Ask::Lookup);
             if self.gains() && self.renew_at <= look.0 { (self.renew_at, Ask::Renew) } else { look }
         };
         (self.retry.not_before(due), ask)

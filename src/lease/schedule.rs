@@ -23,7 +23,7 @@ const BUCKET_SIZE: u32 = 5;
 pub fn portion(span: Duration, share: f64) -> Duration {
     let micros = span.as_secs_f64() * 1e6 * share.clamp(0.0, 1.0);
     // A float to integer cast saturates, and is never negative here.
-    Duration::from_micros(micros as u64)
+    Duration::from_micros(micros.round() as u64)
 }
 
 /// Renew after 70 to 79 % of the term, spread so that a fleet does not move together. 80 % is the
@@ -118,9 +118,14 @@ impl Budget {
         self.left.saturating_add(u32::try_from(back).unwrap_or(u32::MAX)).min(BUCKET_SIZE)
     }
 
-    /// When the next issue may be made; `now` or earlier while some are left.
-    pub fn next(&self, now: Moment) -> Moment {
-        if self.left(now) > 0 { now } else { self.counted + self.interval() }
+    /// When an issue may be made that leaves `reserve` for those that cannot wait; `now` or
+    /// earlier while there are enough.
+    pub fn next(&self, now: Moment, reserve: u32) -> Moment {
+        let wanted = reserve.saturating_add(1);
+        if self.left(now) >= wanted {
+            return now;
+        }
+        self.counted + self.interval().saturating_mul(wanted.saturating_sub(self.left))
     }
 
     /// Takes one for a request that made, or may have made, a lease of `term`.
@@ -224,10 +229,10 @@ mod tests {
             budget.spend(at(1), Some(Duration::from_secs(40)));
             assert_eq!(budget.left(at(1)), left);
         }
-        assert_eq!(budget.next(at(2)), at(11));
+        assert_eq!((budget.next(at(2), 0), budget.next(at(2), 2)), (at(11), at(31)));
         assert_eq!((budget.left(at(10)), budget.left(at(11)), budget.left(at(31))), (0, 1, 3));
         budget.spend(at(12), None);
-        assert_eq!((budget.left(at(12)), budget.next(at(12))), (0, at(21)));
+        assert_eq!((budget.left(at(12)), budget.next(at(12), 0)), (0, at(21)));
         assert_eq!(budget.left(at(10_000)), 5);
     }
 
@@ -238,7 +243,7 @@ mod tests {
             for _ in 0..5 {
                 budget.spend(at(0), Some(Duration::from_secs(term)));
             }
-            let next = budget.next(at(0));
+            let next = budget.next(at(0), 0);
             assert!(at(second) <= next && next <= at(second + 1), "{term}: {next:?}");
         }
     }

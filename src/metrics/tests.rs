@@ -18,8 +18,11 @@ fn metrics() -> Metrics {
         rotate_every: None,
         lookup: Duration::from_secs(30),
     });
-    let polled =
-        SecretPolicy::Polled(PolledPolicy { required: false, poll: Duration::from_secs(15) });
+    let polled = SecretPolicy::Polled(PolledPolicy {
+        source: "secret/mail".into(),
+        required: false,
+        poll: Duration::from_secs(15),
+    });
     Metrics::new(&Policy {
         secrets: [("db".into(), leased), ("mail".into(), polled)].into(),
         targets: [("api".into(), BTreeSet::new())].into(),

@@ -188,8 +188,18 @@ fn calm(world: &mut World) {
     world.app.moves_in = Some(Duration::from_secs(1));
 }
 
+/// `PROPTEST_CASES` asks for more.
+fn effort() -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    ProptestConfig {
+        cases: asked.unwrap_or(100),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(effort())]
 
     /// Whatever happens, no promise breaks; and once the faults are over the app has a login that
     /// works, and a stop leaves no lease that was not reported.
@@ -244,7 +254,8 @@ proptest! {
     #[test]
     fn the_grace_is_kept_whole(setting in setting()) {
         let mut setting = setting;
-        setting.max = setting.max.max(setting.ttl + 2 * setting.grace + 30);
+        setting.ttl = setting.ttl.min(40);
+        setting.max = (setting.ttl * 3).max(setting.ttl + 2 * setting.grace + 30);
         setting.token_max = None;
         hold(&setting, |world| {
             world.start();

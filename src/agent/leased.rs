@@ -566,14 +566,17 @@ impl Leased {
         let sessions = |host: &BTreeMap<RoleId, u64>, role: Option<RoleId>| {
             role.and_then(|role| host.get(&role)).copied().unwrap_or(0)
         };
-        let arrived = new.is_some() && hosts.iter().any(|host| sessions(host, new) > 0);
+        let used = |role: Option<RoleId>| hosts.iter().any(|host| sessions(host, role) > 0);
+        let mut arrived = used(new);
         let mut promising = false;
         let mut oldest = cx.now;
-        for old in &mut self.kept.leaving {
+        // Newest first: an app that has moved to any login after an old one has left the old one.
+        for old in self.kept.leaving.iter_mut().rev() {
             let gone = hosts.iter().all(|host| sessions(host, old.lease.role) == 0);
             let moved = arrived && gone && old.lease.role.is_some();
             old.streak = if moved { old.streak + 1 } else { 0 };
             promising |= moved;
+            arrived |= !gone;
             if old.lease.kept() {
                 oldest = oldest.min(old.since);
             }

@@ -243,7 +243,8 @@ impl Lease {
             Goal::Keep if self.put_back => (at_once, Ask::PutBack),
             Goal::Keep if measure && self.learnable() => (at_once, Ask::Measure),
             Goal::Keep => {
-                let look = (self.seen + lookup, Ask::Lookup);
+                // A look that keeps failing must not stand before a renewal that is due.
+                let look = (self.retry.not_before(self.seen + lookup), Ask::Lookup);
                 let renew = (self.renew_at, Ask::Renew);
                 if self.renewable() && renew.0 <= look.0 { renew } else { look }
             }

@@ -31,15 +31,32 @@ use crate::watch::Watch;
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_TRY: Duration = Duration::from_millis(100);
 
+/// Why the agent cannot start, or cannot go on.
+#[derive(Debug)]
+pub enum Error {
+    /// The publish or the state directory cannot be used.
+    Directory(Failure),
+    /// Another process holds the state.
+    Held(Failure),
+    /// Anything else.
+    Other(Failure),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
 /// Runs the agent until `stop`, and then as long as its stop policy asks for.
 ///
 /// # Errors
 /// When it cannot start: the state, the publish directory, an address or a CA cannot be used.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), Error> {
     let (store, found) = open_state(&config).await?;
     let clock = Clock::resume(found.as_ref().map(|found| found.epoch.clone()));
     let kept = found.map(|Found { agent, .. }| agent).unwrap_or_default();
-    let publisher = Publisher::open(config.publish.clone())?;
+    let publisher = Publisher::open(config.publish.clone()).map_err(Error::Directory)?;
     let metrics = Arc::new(Metrics::new(&config.policy));
     let (view, shown) = channel::channel(View::default());
     let heartbeat = Heartbeat::default();
@@ -72,20 +89,22 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), F
     };
     let ended = driver::run(driver, stop).await;
     servers.shutdown().await;
-    ended
+    Ok(ended?)
 }
 
-async fn open_state(config: &Config) -> Result<(Store, Option<Found>), Failure> {
+async fn open_state(config: &Config) -> Result<(Store, Option<Found>), Error> {
     let mut waited = Duration::ZERO;
     loop {
         match Store::open(&config.state) {
             Ok(opened) => return Ok(opened),
-            Err(OpenError::Locked(failure)) if waited >= LOCK_WAIT => return Err(failure),
+            Err(OpenError::Locked(failure)) if waited >= LOCK_WAIT => {
+                return Err(Error::Held(failure));
+            }
             Err(OpenError::Locked(_)) => {
                 tokio::time::sleep(LOCK_TRY).await;
                 waited += LOCK_TRY;
             }
-            Err(OpenError::Unusable(failure)) => return Err(failure),
+            Err(OpenError::Unusable(failure)) => return Err(Error::Directory(failure)),
         }
     }
 }
@@ -121,6 +140,7 @@ fn outside(config: &Config, vault: Vault, clock: Clock) -> Outside {
         vault,
         sources: config.sources.clone(),
         connections: connections.collect(),
+        files: config.files.clone(),
         targets: config.targets.clone(),
         notice: notice::Context {
             instance: config.instance.clone(),

@@ -132,7 +132,7 @@ fn render_file(file: &File, snapshot: &Snapshot) -> Result<Option<text::Text>, F
 
 impl Format {
     /// Every secret that the file cannot be without.
-    fn secrets(&self) -> &[SecretName] {
+    pub(crate) fn secrets(&self) -> &[SecretName] {
         match self {
             Self::Dotenv { secrets } | Self::Json { secrets } => secrets,
             Self::Raw { secret, .. } | Self::PgService { secret, .. } | Self::Pgpass { secret } => {

@@ -62,6 +62,21 @@ pub struct Value {
     pub content: Content,
 }
 
+impl Value {
+    /// A login of full size, to try out files with where there is none yet.
+    pub fn stand_in(connection: Option<Arc<Connection>>) -> Self {
+        // PostgreSQL's longest name.
+        let longest = "x".repeat(63);
+        let credential = Credential { username: longest.clone(), password: Secret::new(longest) };
+        Self {
+            version: Version::from("rehearsal"),
+            expires: None,
+            previous_ends: None,
+            content: Content::Database { credential, previous: Vec::new(), connection },
+        }
+    }
+}
+
 /// What a value consists of.
 #[derive(Clone, Debug)]
 pub enum Content {

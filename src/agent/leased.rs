@@ -20,7 +20,7 @@ use crate::error::{Class, Failure};
 use crate::lease::machine::{Lease, Turn};
 use crate::lease::schedule::{self, Budget, Retry};
 use crate::lease::{Grant, LeaseTerm, RoleId};
-use crate::secret::{Credential, Secret};
+use crate::secret::Secret;
 use crate::snapshot::{Content, SecretName, Value, Version};
 use crate::time::Moment;
 
@@ -215,20 +215,7 @@ impl Leased {
 
     /// A value of full size, to rehearse with where there is none yet.
     pub fn stand_in(&self) -> Value {
-        let longest = "x".repeat(63);
-        Value {
-            version: Version::from("rehearsal"),
-            expires: None,
-            previous_ends: None,
-            content: Content::Database {
-                credential: Credential {
-                    username: longest.clone(),
-                    password: Secret::new(longest),
-                },
-                previous: Vec::new(),
-                connection: self.policy.connection.clone(),
-            },
-        }
+        Value::stand_in(self.policy.connection.clone())
     }
 
     /// When the current lease must be replaced for the login to go on working.

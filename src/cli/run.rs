@@ -32,14 +32,19 @@ pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
     };
     match start(loaded.config, &loaded.warnings) {
         Ok(exit) => exit,
-        Err(failure) => {
+        Err(error) => {
+            let (exit, failure) = match error {
+                app::Error::Directory(failure) => (Exit::CannotPublish, failure),
+                app::Error::Held(failure) => (Exit::TryAgain, failure),
+                app::Error::Other(failure) => (Exit::after(&failure), failure),
+            };
             print(&failure.to_string());
-            Exit::after(&failure)
+            exit
         }
     }
 }
 
-fn start(config: Config, warnings: &[String]) -> Result<Exit, Failure> {
+fn start(config: Config, warnings: &[String]) -> Result<Exit, app::Error> {
     let ours = |doing: &str, error: &dyn std::error::Error| {
         Failure::new(Class::Ours, format!("{doing}: {error}"))
     };
@@ -58,7 +63,7 @@ fn start(config: Config, warnings: &[String]) -> Result<Exit, Failure> {
 }
 
 /// The first signal to stop is passed on, the second ends the process at once.
-async fn until_signalled(config: Config) -> Result<Exit, Failure> {
+async fn until_signalled(config: Config) -> Result<Exit, app::Error> {
     let mut signals = Signals::listen()?;
     let (stop, stopped) = oneshot::channel();
     let mut stop = Some(stop);

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::agent::command::{Command, TargetName};
-use crate::agent::event::{Event, LoginFailure};
+use crate::agent::event::{Event, LoginFailure, Reading};
 use crate::error::{Class, Failure};
 use crate::notice;
 use crate::postgres;
-use crate::snapshot::{Connection, SecretName};
+use crate::render::{self, File};
+use crate::snapshot::{Connection, Content, Generation, SecretName, Snapshot, Value};
 use crate::time::{Clock, Moment};
 use crate::vault::{Source, Vault};
 
@@ -20,6 +21,8 @@ pub struct Outside {
     pub sources: BTreeMap<SecretName, Source>,
     /// The database of each secret that has one.
     pub connections: BTreeMap<SecretName, Arc<Connection>>,
+    /// What is rendered.
+    pub files: Vec<File>,
     /// How to reach each target.
     pub targets: BTreeMap<TargetName, notice::Settings>,
     /// What every notice says.
@@ -35,6 +38,32 @@ fn unknown(name: &str) -> Failure {
 impl Outside {
     fn source(&self, name: &SecretName) -> Result<&Source, Failure> {
         self.sources.get(name).ok_or_else(|| unknown(name))
+    }
+
+    /// A new value is good only where every file that names it can hold it: published, one that
+    /// cannot would hold back every other secret.
+    fn tried_out(&self, name: &SecretName, reading: Reading) -> Result<Reading, Failure> {
+        let Reading::New { version, fields } = reading else { return Ok(reading) };
+        let fields = Arc::new(fields);
+        let value = |content| Value {
+            version: version.clone(),
+            expires: None,
+            previous_ends: None,
+            content,
+        };
+        let others = self.sources.iter().map(|(other, source)| {
+            let stand_in = match source {
+                Source::Database { .. } => Value::stand_in(self.connections.get(other).cloned()),
+                Source::Kv { .. } => value(Content::Fields(Arc::default())),
+            };
+            (other.clone(), stand_in)
+        });
+        let mut secrets: BTreeMap<SecretName, Value> = others.collect();
+        secrets.insert(name.clone(), value(Content::Fields(fields.clone())));
+        let naming = self.files.iter().filter(|file| file.format.secrets().contains(name));
+        let files: Vec<File> = naming.cloned().collect();
+        render::render(&files, &Snapshot { generation: Generation(0), secrets })?;
+        Ok(Reading::New { version, fields: Arc::unwrap_or_clone(fields) })
     }
 
     fn connection(&self, name: &SecretName) -> Result<&Connection, Failure> {
@@ -81,6 +110,7 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
                 Ok(source) => vault.read(&token, source, known.as_ref()).await,
                 Err(failure) => Err(failure),
             };
+            let result = result.and_then(|reading| outside.tried_out(&secret, reading));
             Event::Read { op, result }
         }
         Command::Probe { op, secret, credential } => {

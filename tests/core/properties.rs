@@ -325,6 +325,43 @@ fn a_crash_loop_gets_no_fresh_budget() {
     assert!(world.broken.is_empty(), "{:?}", world.broken);
 }
 
+/// Killed before each single command of three rotations, in turn: nothing breaks, no login is
+/// made twice, and what is left over was reported.
+#[test]
+fn a_kill_before_any_command_breaks_nothing() {
+    let setting = Setting {
+        ttl: 6,
+        max: 30,
+        token_max: None,
+        rotate_every: Some(10),
+        grace: 5,
+        confirm: Confirm::Moved,
+        seed: 11,
+    };
+    for commands in 0..400 {
+        hold(&setting, |world| {
+            world.dies_in = Some(commands);
+            world.start();
+            for _ in 0..350 {
+                world.run(Duration::from_millis(100));
+                if world.dead() {
+                    world.start();
+                }
+                sound(world)?;
+                ensure(!world.published() || world.works(), || "the visible login died".into())?;
+            }
+            world.stop();
+            world.run(Duration::from_secs(11));
+            let reported =
+                world.count_records(|record| matches!(record, Record::IssueUnanswered { .. }));
+            ensure(reported <= 1, || format!("{reported} reports of one kill"))?;
+            let left = world.leases();
+            ensure(left.len() <= reported, || format!("left: {left:?}"))
+        })
+        .unwrap_or_else(|failed| panic!("killed before command {commands}: {failed}"));
+    }
+}
+
 /// The checks of this file can fail: a world that breaks a promise says so.
 #[test]
 fn a_broken_promise_is_noticed() {

@@ -41,6 +41,8 @@ pub struct World {
     deadlines: BTreeMap<String, Moment>,
     stopping: bool,
     pub exited: bool,
+    /// The process dies instead of the command after so many.
+    pub dies_in: Option<usize>,
     idle_turns: usize,
     pub vault: Vault,
     pub database: Database,
@@ -140,6 +142,7 @@ impl World {
             deadlines: BTreeMap::new(),
             stopping: false,
             exited: false,
+            dies_in: None,
             idle_turns: 0,
             database: Database { up: true, refuses: false },
             app: App { moves_in: Some(seconds(2)), deaf: BTreeSet::new(), uses: BTreeMap::new() },
@@ -163,10 +166,22 @@ impl World {
         self.send(Event::Wake);
     }
 
-    /// Kills it: no answer that is under way reaches anybody.
+    /// Kills it: what it sent takes effect, and no answer reaches anybody.
     pub fn kill(&mut self) {
         self.agent = None;
-        self.queue.retain(|_, happening| matches!(happening, Happening::Moved(..)));
+        let (moves, answers) = std::mem::take(&mut self.queue)
+            .into_iter()
+            .partition(|(_, happening)| matches!(happening, Happening::Moved(..)));
+        self.queue = moves;
+        for (_, happening) in answers as BTreeMap<_, _> {
+            if let Happening::Answer(answer) = happening {
+                answer(self);
+            }
+        }
+    }
+
+    pub fn dead(&self) -> bool {
+        self.agent.is_none()
     }
 
     pub fn agent(&self) -> &Agent {
@@ -288,6 +303,18 @@ impl World {
 
     fn perform(&mut self, commands: Vec<Command>) {
         for command in commands {
+            match &mut self.dies_in {
+                Some(0) => {
+                    self.dies_in = None;
+                    self.say("killed");
+                    self.kill();
+                }
+                Some(left) => *left -= 1,
+                None => {}
+            }
+            if self.dead() {
+                return;
+            }
             match command {
                 Command::Login { op, .. } => self.login(op),
                 Command::LookupToken { op, token } => self.token(op, token, None),
@@ -723,6 +750,11 @@ impl World {
         let saved = self.saved.clone().unwrap_or_default();
         let alive = self.vault.leases.iter().filter(|(_, lease)| lease.life.alive);
         alive.map(|(id, _)| (id.clone(), saved.contains(&format!("\"{id}\"")))).collect()
+    }
+
+    /// Whether readers see anything.
+    pub fn published(&self) -> bool {
+        self.visible.is_some()
     }
 
     /// Whether what readers see works, for every leased secret in it.

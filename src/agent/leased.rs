@@ -48,7 +48,6 @@ pub struct Leased {
     probe_retry: Retry,
     refusals: u32,
     count: Option<Op>,
-    count_at: Option<Moment>,
     /// Why the last try to refresh failed.
     failing: bool,
 }
@@ -64,6 +63,8 @@ pub struct Kept {
     budget: Budget,
     /// How long the app took to move, last time.
     moved_in: Option<Duration>,
+    /// When the app's sessions are counted next; evidence goes on over a restart.
+    count_at: Option<Moment>,
     asked_at: Option<Moment>,
 }
 
@@ -79,7 +80,7 @@ struct Leaving {
     /// When the one after it became visible.
     since: Moment,
     told_unconfirmed: bool,
-    #[serde(skip)]
+    /// Samples in a row that showed no session of it.
     streak: u32,
 }
 
@@ -110,6 +111,7 @@ impl Leased {
             intent: None,
             budget: Budget::full(cx.now),
             moved_in: None,
+            count_at: None,
             asked_at: None,
         });
         if kept.intent.take().is_some() {
@@ -128,7 +130,6 @@ impl Leased {
             probe_retry: Retry::default(),
             refusals: 0,
             count: None,
-            count_at: None,
             failing: false,
         }
     }
@@ -472,7 +473,7 @@ impl Leased {
         }
         self.issue_retry = Retry::default();
         self.failing = false;
-        self.count_at = Some(cx.now);
+        self.kept.count_at = Some(cx.now);
         cx.dirty();
     }
 
@@ -574,14 +575,18 @@ impl Leased {
         for old in self.kept.leaving.iter_mut().rev() {
             let gone = hosts.iter().all(|host| sessions(host, old.lease.role) == 0);
             let moved = arrived && gone && old.lease.role.is_some();
-            old.streak = if moved { old.streak + 1 } else { 0 };
+            let streak = if moved { old.streak + 1 } else { 0 };
+            if streak != old.streak {
+                old.streak = streak;
+                cx.dirty();
+            }
             promising |= moved;
             arrived |= !gone;
             if old.lease.kept() {
                 oldest = oldest.min(old.since);
             }
         }
-        self.count_at = Some(cx.now + schedule::count_after(cx.now.since(oldest), promising));
+        self.kept.count_at = Some(cx.now + schedule::count_after(cx.now.since(oldest), promising));
     }
 
     fn wants_count(&self) -> Option<Moment> {
@@ -589,7 +594,7 @@ impl Leased {
             && self.count.is_none()
             && self.kept.current.as_ref().is_some_and(|lease| lease.role.is_some())
             && self.kept.leaving.iter().any(|old| old.lease.kept() && old.lease.role.is_some());
-        wanted.then(|| self.count_at.unwrap_or(Moment::from_micros(0)))
+        wanted.then(|| self.kept.count_at.unwrap_or(Moment::from_micros(0)))
     }
 
     fn evidence(&self, old: &Leaving, around: &Surroundings) -> bool {

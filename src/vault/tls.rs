@@ -33,11 +33,16 @@ struct Current {
 }
 
 impl Clients {
-    pub(super) fn new(ca_cert: Option<PathBuf>) -> Result<Self, Failure> {
+    pub(super) fn new(address: &str, ca_cert: Option<PathBuf>) -> Result<Self, Failure> {
         // Fails only where a provider is installed already, and that is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let ca = ca_cert.as_deref().map(read_ca).transpose()?;
-        let client = build(ca_cert.as_deref().zip(ca.as_deref()))?;
+        let trust = match ca_cert.as_deref().zip(ca.as_deref()) {
+            Some((path, pem)) => Trust::Only(path, pem),
+            None if address.starts_with("https:") => Trust::System,
+            None => Trust::Nobody,
+        };
+        let client = build(trust)?;
         Ok(Self { ca_cert, current: Mutex::new(Current { ca: ca.unwrap_or_default(), client }) })
     }
 
@@ -47,7 +52,7 @@ impl Clients {
         if let Some(path) = &self.ca_cert
             && let Ok(ca) = read_ca(path)
             && ca != current.ca
-            && let Ok(client) = build(Some((path, &ca)))
+            && let Ok(client) = build(Trust::Only(path, &ca))
         {
             *current = Current { ca, client };
         }
@@ -64,7 +69,17 @@ fn read_ca(path: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
-fn build(ca: Option<(&Path, &[u8])>) -> Result<Client, Failure> {
+/// Whom the client believes.
+enum Trust<'a> {
+    /// The authorities of this PEM file.
+    Only(&'a Path, &'a [u8]),
+    /// The system's authorities.
+    System,
+    /// There is no TLS; reading the system's authorities would only cost time.
+    Nobody,
+}
+
+fn build(trust: Trust<'_>) -> Result<Client, Failure> {
     let mut builder = Client::builder()
         .user_agent(concat!("leasehold/", env!("CARGO_PKG_VERSION")))
         .redirect(Policy::none())
@@ -76,14 +91,18 @@ fn build(ca: Option<(&Path, &[u8])>) -> Result<Client, Failure> {
         .pool_idle_timeout(IDLE_TIMEOUT);
     let refuse = |what: String, why: String| Failure::new(Class::Ours, format!("{what}: {why}"));
     let mut what = "ready the vault client".to_owned();
-    if let Some((path, pem)) = ca {
-        what = format!("use vault's CA `{}`", path.display());
-        let roots = Certificate::from_pem_bundle(pem)
-            .map_err(|error| refuse(what.clone(), chain(&error)))?;
-        if roots.is_empty() {
-            return Err(refuse(what, "it holds no PEM certificate".to_owned()));
+    match trust {
+        Trust::System => {}
+        Trust::Nobody => builder = builder.tls_certs_only([]),
+        Trust::Only(path, pem) => {
+            what = format!("use vault's CA `{}`", path.display());
+            let roots = Certificate::from_pem_bundle(pem)
+                .map_err(|error| refuse(what.clone(), chain(&error)))?;
+            if roots.is_empty() {
+                return Err(refuse(what, "it holds no PEM certificate".to_owned()));
+            }
+            builder = builder.tls_certs_only(roots);
         }
-        builder = builder.tls_certs_only(roots);
     }
     builder.build().map_err(|error| refuse(what, chain(&error)))
 }

@@ -67,10 +67,11 @@ struct Reply {
 
 impl Wire {
     pub(super) fn new(settings: &Settings, observer: Observer) -> Result<Self, Failure> {
+        let address = names::address(&settings.address)?;
         Ok(Self {
-            address: names::address(&settings.address)?,
             namespace: names::namespace(&settings.namespace)?,
-            clients: tls::Clients::new(settings.ca_cert.clone())?,
+            clients: tls::Clients::new(&address, settings.ca_cert.clone())?,
+            address,
             clock: Clock::resume(None),
             observer,
         })

@@ -6,6 +6,7 @@ the login comes from. Every fifth of a second it prints what happened as one lin
 """
 
 import argparse
+import datetime
 import json
 import logging
 import signal
@@ -37,9 +38,10 @@ class Tally:
             self.slowest = max(self.slowest, seconds)
 
     def failure(self, text):
+        at = datetime.datetime.now(datetime.timezone.utc).strftime("%H:%M:%S.%f")[:-3]
         with self.lock:
             self.failures += 1
-            self.texts.append(text)
+            self.texts.append(f"{at} {text}")
 
     def report(self):
         with self.lock:

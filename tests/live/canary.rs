@@ -5,8 +5,8 @@ use serde_json::json;
 use crate::support::canary::Canaries;
 use crate::support::hook::Hook;
 use crate::support::proxy::Proxy;
-use crate::support::secs;
 use crate::support::world::{Terms, World};
+use crate::support::{eventually, secs};
 
 #[tokio::test]
 async fn no_secret_of_a_run_is_seen_outside_its_place() {
@@ -30,7 +30,11 @@ async fn no_secret_of_a_run_is_seen_outside_its_place() {
     world.journal.wait_count("rotated", 2, secs(40)).await;
     agent.kill();
     let agent = world.start(&config);
-    world.journal.wait_count("rotated", 3, secs(20)).await;
+    world.journal.wait(0, "adopted", secs(10)).await;
+    eventually("the adopted session is in use", secs(10), async || {
+        (agent.get("probes", "/readyz").await.0 == 200).then_some(())
+    })
+    .await;
     let state = std::fs::read_dir(world.path("state")).unwrap();
     let state: String =
         state.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok()).collect();

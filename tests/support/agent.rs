@@ -192,7 +192,7 @@ impl Drop for Agent {
             let raw = self.journal.raw();
             let lines: Vec<&str> = raw.lines().collect();
             eprintln!("the agent's last words:");
-            lines[lines.len().saturating_sub(60)..].iter().for_each(|line| eprintln!("  {line}"));
+            lines[lines.len().saturating_sub(500)..].iter().for_each(|line| eprintln!("  {line}"));
         }
     }
 }

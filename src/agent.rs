@@ -289,6 +289,8 @@ impl Agent {
                     self.session.doubt();
                 }
             }
+            // A stop ends the logins that probes and counts are made with.
+            Event::Probed { .. } | Event::Counted { .. } if self.stop.is_some() => {}
             Event::Probed { op, result } => {
                 for secret in self.leased.values_mut() {
                     secret.probed(cx, op, result.clone());

@@ -35,7 +35,7 @@ const REFUSALS: u32 = 3;
 const RESERVE: u32 = 2;
 
 /// How long the app is allowed for moving before the first move was seen.
-const FIRST_MOVE: Duration = Duration::from_secs(5);
+const FIRST_MOVE: Duration = Duration::from_secs(8);
 
 /// A leased secret.
 pub struct Leased {
@@ -120,7 +120,10 @@ impl Leased {
             cx.dirty();
         }
         kept.leases_mut().for_each(|lease| lease.adopt(cx.now));
-        Self {
+        for old in kept.leaving.iter_mut().filter(|old| old.lease.lost) {
+            old.lease.fade(cx);
+        }
+        let mut adopted = Self {
             name,
             policy,
             kept,
@@ -131,7 +134,9 @@ impl Leased {
             refusals: 0,
             count: None,
             failing: false,
-        }
+        };
+        adopted.drop_lost_candidate(cx);
+        adopted
     }
 
     /// What the next process takes over.

@@ -368,7 +368,7 @@ impl Session {
         }
         let before = self.kept.old.len();
         // A token that somebody else made is theirs to end.
-        self.kept.old.retain(|up| !(up.ending && !up.ours));
+        self.kept.old.retain(|up| up.ours || !up.ending);
         if self.kept.old.len() < before {
             cx.dirty();
         }

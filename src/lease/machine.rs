@@ -20,6 +20,10 @@ use crate::time::Moment;
 /// Vault counts whole seconds, and its queue takes a moment: what may differ without meaning.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
+/// What was asked for in whole seconds is not less than the deadline by more than this, unless the
+/// lease's longest life cut it.
+const ROUNDING: Duration = Duration::from_millis(100);
+
 /// After this long past its end a lease that Vault cannot be asked about is taken for ended: the
 /// database refuses its login by its own clock.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
@@ -381,7 +385,7 @@ impl Lease {
             Goal::Drain { sent: done, deadline, .. } => {
                 *done = true;
                 let missing = self.expires.until(*deadline);
-                if missing >= Duration::from_secs(1) { Turn::Short(missing) } else { Turn::Quiet }
+                if missing > ROUNDING { Turn::Short(missing) } else { Turn::Quiet }
             }
             Goal::End { sent: done, .. } => {
                 *done = true;

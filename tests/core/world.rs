@@ -701,14 +701,11 @@ impl World {
     }
 
     fn record(&mut self, record: Record) {
-        match &record {
-            Record::PublishedUnproved { lease, .. } => {
-                self.unproved.insert(lease.clone());
-            }
-            Record::Draining { lease, grace, .. } => {
-                self.deadlines.insert(lease.clone(), self.now + *grace);
-            }
-            _ => {}
+        if let Record::PublishedUnproved { lease, .. } = &record {
+            self.unproved.insert(lease.clone());
+        }
+        if let Record::Draining { lease, grace, .. } = &record {
+            self.deadlines.insert(lease.clone(), self.now + *grace);
         }
         if self.verbose {
             let line = self.named(&format!("  {record:?}"));

@@ -58,10 +58,9 @@ impl Program {
         program
     }
 
-    /// The pool at `rate` queries a second; its connections live for two seconds, so that with
-    /// three samples a move takes five: as much as a lease of twenty leaves it beside the grace.
+    /// The pool at `rate` queries a second.
     pub async fn pool(world: &World, rate: &str) -> Self {
-        Self::start(world, "pool.py", &["--rate", rate, "--max-lifetime", "2"]).await
+        Self::start(world, "pool.py", &["--rate", rate]).await
     }
 
     pub fn said(&self) -> Said {

@@ -80,6 +80,36 @@ async fn a_secret_that_is_gone_leaves_the_others_alone() {
 }
 
 #[tokio::test]
+async fn a_value_that_no_file_can_hold_holds_back_no_other_secret() {
+    let world = World::new(Terms::of("1h", "2h")).await;
+    let mail = format!("{}/mail", world.name);
+    world.bao.put_kv(&mail, json!({ "api_key": "SG.good-value" })).await;
+    let mut config = world.config();
+    config["secrets"]["mail"] = json!({ "kv": { "mount": "secret", "path": mail, "poll": "1s" } });
+    config["secrets"]["db"]["rotate_every"] = json!("8s");
+    config["publish"]["files"]["key"] =
+        json!({ "format": "raw", "secret": "mail", "field": "api_key" });
+    let agent = world.start_and_publish(&config).await;
+    let key = world.published("key");
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), "SG.good-value");
+
+    let mark = world.journal.mark();
+    world.bao.put_kv(&mail, json!({ "renamed": "SG.next-value" })).await;
+    let failed = world.journal.wait(mark, "read_failed", secs(10)).await;
+    assert!(failed.text("error").contains("`api_key`"), "{failed:?}");
+    let refused = world.journal.mark();
+    world.journal.wait(refused, "rotated", secs(20)).await;
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), "SG.good-value");
+
+    world.bao.put_kv(&mail, json!({ "api_key": "SG.mended-value" })).await;
+    eventually("the mended value is published", secs(10), async || {
+        (std::fs::read_to_string(&key).ok()? == "SG.mended-value").then_some(())
+    })
+    .await;
+    drop(agent);
+}
+
+#[tokio::test]
 async fn a_slow_hook_delays_no_other_secret() {
     let world = World::new(Terms::of("1h", "2h")).await;
     let hook = Hook::answering(204, secs(15)).await;

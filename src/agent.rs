@@ -123,6 +123,7 @@ pub enum Confirm {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Kept {
     generation: Generation,
+    visible: Versions,
     session: session::Kept,
     leased: BTreeMap<SecretName, leased::Kept>,
     polled: BTreeMap<SecretName, polled::Kept>,
@@ -165,8 +166,16 @@ impl Agent {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut next_op = 0;
         let mut cx = Context::new(now, &mut rng, &mut next_op);
-        let Kept { generation, session, leased: mut kept_leases, mut polled, mut acknowledged } =
-            kept;
+        let Kept {
+            generation,
+            visible,
+            session,
+            leased: mut kept_leases,
+            mut polled,
+            mut acknowledged,
+        } = kept;
+        // What another hand put there is not what we remember.
+        let remembered = if generation == on_disk { visible } else { Versions::new() };
         let mut agent = Self {
             on_stop: policy.on_stop,
             stop_timeout: policy.stop_timeout,
@@ -175,7 +184,7 @@ impl Agent {
             retired: BTreeMap::new(),
             polled: BTreeMap::new(),
             targets: BTreeMap::new(),
-            publication: Publication::adopt(generation.max(on_disk)),
+            publication: Publication::adopt(generation.max(on_disk), remembered),
             stop: None,
             rng: fastrand::Rng::with_seed(seed ^ now.as_micros()),
             next_op: 0,
@@ -189,14 +198,19 @@ impl Agent {
                 }
                 SecretPolicy::Polled(policy) => {
                     let polled = Polled::adopt(name.clone(), policy, polled.remove(&name));
+                    if polled.value().is_none() {
+                        // Another source may count its versions from 1 again.
+                        acknowledged.values_mut().for_each(|told| {
+                            told.remove(&name);
+                        });
+                    }
                     agent.polled.insert(name, polled);
                 }
             }
         }
         for (name, kept) in kept_leases {
-            let mut retired =
-                Leased::adopt(&mut cx, name.clone(), LeasedPolicy::retired(), Some(kept));
-            retired.drain_all(&mut cx, false);
+            let policy = LeasedPolicy::retired(kept.grace());
+            let retired = Leased::adopt(&mut cx, name.clone(), policy, Some(kept));
             agent.retired.insert(name, retired);
         }
         for (name, secrets) in policy.targets {
@@ -223,6 +237,7 @@ impl Agent {
         let targets = self.targets.iter();
         Kept {
             generation: self.publication.generation(),
+            visible: self.publication.shown().clone(),
             session: self.session.kept(),
             leased: leased.map(|(name, secret)| (name.clone(), secret.kept())).collect(),
             polled: polled
@@ -379,13 +394,14 @@ impl Agent {
             session: &self.session,
             may_issue: self.may_issue(),
             stopping: self.stop.is_some(),
-            told: self.targets.values().all(|target| target.told(name, visible)),
+            told: visible.is_some()
+                && self.targets.values().all(|target| target.told(name, visible)),
         }
     }
 
     /// Every value that there is.
     fn values(&self, now: Moment) -> BTreeMap<SecretName, Value> {
-        let shown = |name: &SecretName| self.publication.visible().and_then(|all| all.get(name));
+        let shown = |name: &SecretName| self.publication.shown().get(name);
         let leased = self
             .leased
             .iter()
@@ -408,8 +424,9 @@ impl Agent {
             return None;
         }
         let values = self.values(now);
+        let first = self.publication.generation() == Generation(0);
         let there = |name: &SecretName, required: bool, tried: bool| {
-            values.contains_key(name) || (!required && tried)
+            values.contains_key(name) || (!required && (tried || !first))
         };
         let mut leased = self.leased.iter();
         let mut polled = self.polled.iter();
@@ -458,7 +475,12 @@ impl Agent {
             stopping: true,
             told: true,
         };
+        // Only what is visible in their place lets the app do without them.
+        let replaced = self.publication.visible().is_some() && self.stop.is_none();
         for secret in self.retired.values_mut() {
+            if replaced {
+                secret.drain_all(cx, false);
+            }
             secret.step(cx, &around);
         }
         self.retired.retain(|_, secret| secret.leases() > 0);
@@ -542,7 +564,7 @@ impl Agent {
             exited: false,
         });
         let on_stop = self.on_stop;
-        for secret in self.leased.values_mut() {
+        for secret in self.leased.values_mut().chain(self.retired.values_mut()) {
             match on_stop {
                 OnStop::Drain => secret.drain_all(cx, true),
                 OnStop::Revoke => secret.end_all(cx),
@@ -553,7 +575,7 @@ impl Agent {
 
     fn step_stop(&mut self, cx: &mut Context) {
         let leases = self.leases();
-        let settled = self.leased.values().all(Leased::settled);
+        let settled = self.leased.values().chain(self.retired.values()).all(Leased::settled);
         let idle = self.leased.values().all(|secret| !secret.issuing());
         let Some(stop) = &mut self.stop else { return };
         let done = match self.on_stop {
@@ -566,6 +588,7 @@ impl Agent {
         };
         if (done || cx.now >= stop.deadline) && !stop.exited {
             stop.exited = true;
+            self.leased.values_mut().for_each(|secret| secret.abandon(cx));
             cx.record(Record::Stopped { leases });
             cx.dirty();
             cx.push(Command::Exit);
@@ -600,14 +623,14 @@ impl Agent {
 }
 
 impl LeasedPolicy {
-    /// For a secret that the configuration no longer has: its leases drain for half a minute.
-    fn retired() -> Self {
+    /// For a secret that the configuration no longer has: its leases drain.
+    fn retired(grace: Duration) -> Self {
         Self {
             source: String::new(),
             required: false,
             connection: None,
             confirm: Confirm::None,
-            grace: Duration::from_secs(30),
+            grace,
             unconfirmed_after: None,
             rotate_every: None,
             lookup: LOOKUP,

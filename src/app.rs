@@ -38,6 +38,8 @@ pub enum Error {
     Directory(Failure),
     /// Another process holds the state.
     Held(Failure),
+    /// The configuration names something that cannot be used: a CA, an address to listen at.
+    Configuration(Failure),
     /// Anything else.
     Other(Failure),
 }
@@ -60,14 +62,17 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     let metrics = Arc::new(Metrics::new(&config.policy));
     let (view, shown) = channel::channel(View::default());
     let heartbeat = Heartbeat::default();
-    let mut servers = listen(&config, &metrics, &shown, &heartbeat, &clock).await?;
+    let mut servers = listen(&config, &metrics, &shown, &heartbeat, &clock)
+        .await
+        .map_err(Error::Configuration)?;
 
     let observed = metrics.clone();
     let vault = Vault::new(
         &config.vault,
         store.key(),
         Arc::new(move |operation, outcome, took| observed.vault_request(operation, outcome, took)),
-    )?;
+    )
+    .map_err(Error::Configuration)?;
     let outside = Arc::new(outside(&config, vault, clock.clone()));
     let seed = seed(&config.instance);
     let on_disk = publisher.generation();

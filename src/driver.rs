@@ -124,7 +124,8 @@ impl Turning {
             }
             Err(error) => {
                 // A task that panicked still gets its completion.
-                let failure = Failure::new(Class::Ours, "a task of ours failed");
+                // Whatever it was doing may have been done.
+                let failure = Failure::new(Class::Unclear, "a task of ours failed");
                 let command = self.started.remove(&error.id());
                 let now = self.driver.clock.now();
                 command.and_then(|lost| tasks::failed(&lost, now, failure)).unwrap_or(Event::Wake)
@@ -179,7 +180,7 @@ impl Turning {
                 let result = self.driver.publisher.repair(self.driver.clock.now());
                 return Some(Event::Published { result });
             }
-            Command::Issue { .. } => match self.saved() {
+            Command::Issue { .. } | Command::ShortenLease { .. } => match self.saved() {
                 Ok(()) => self.start(command),
                 Err(failure) => {
                     return tasks::failed(&command, self.driver.clock.now(), failure);
@@ -217,7 +218,7 @@ impl Turning {
         }
     }
 
-    /// Nothing that a restart must know of is begun while the state cannot be written.
+    /// No lease is made or shortened, and nothing published, while the state cannot be written.
     fn saved(&self) -> Result<(), Failure> {
         self.unsaved.clone().map_or(Ok(()), Err)
     }

@@ -12,7 +12,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::error::{Class, Failure, chain};
 use crate::lease::RoleId;
-use crate::secret::Credential;
+use crate::secret::{Credential, Secret};
 use crate::snapshot::Connection;
 
 /// `session_user` is who logged in; a role may be set to act as its group, which `current_user`
@@ -94,7 +94,7 @@ fn no_host() -> Failure {
 }
 
 /// What the database or the way to it answered.
-fn failure(doing: &str, error: &tokio_postgres::Error) -> Failure {
+fn failure(doing: &str, password: &Secret, error: &tokio_postgres::Error) -> Failure {
     let Some(answer) = error.as_db_error() else {
         let failure =
             Failure::new(Class::Again { after: None }, format!("{doing}: {}", chain(error)));
@@ -103,7 +103,11 @@ fn failure(doing: &str, error: &tokio_postgres::Error) -> Failure {
             None => failure,
         };
     };
-    let message: String = answer.message().chars().filter(|c| !c.is_control()).take(300).collect();
+    let message = match answer.message() {
+        // A server that asked for the password may repeat it.
+        message if message.contains(password.expose()) => "(text withheld)".to_owned(),
+        message => message.chars().filter(|c| !c.is_control()).take(300).collect(),
+    };
     let text = format!("{doing}: {message} ({})", answer.code().code());
     Failure::new(class(answer.code()), text)
 }

@@ -7,11 +7,24 @@ use std::future::poll_fn;
 use std::pin::Pin;
 
 use futures_core::Stream;
+use nix::sys::prctl::set_dumpable;
+use nix::sys::resource::{Resource, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook_tokio::SignalsInfo;
 
 use crate::error::{Class, Failure};
+
+/// Keeps what is in our memory to ourselves: no core file, and no other process of this user may
+/// look into it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn keep_memory_private() -> Result<(), Failure> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)
+        .and_then(|()| set_dumpable(false))
+        .map_err(|errno| Failure::new(Class::Ours, format!("forbid core files: {errno}")))
+}
 
 /// One signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,16 +5,17 @@
 //! rename.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::agent::Kept;
 use crate::error::{Class, Failure};
-use crate::secret::hex;
+use crate::secret::{Secret, hex, stored};
 use crate::time::Epoch;
 
 const VERSION: u32 = 1;
@@ -35,7 +36,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Store {
     directory: PathBuf,
-    key: String,
+    key: Secret,
     /// Holds the lock until the process ends.
     _lock: File,
 }
@@ -46,7 +47,8 @@ struct Stored<'a> {
     version: u32,
     epoch: Epoch,
     /// Keys the hashes that we show or remember; random, made with the first state.
-    key: String,
+    #[serde(with = "stored")]
+    key: Secret,
     agent: std::borrow::Cow<'a, Kept>,
 }
 
@@ -90,7 +92,7 @@ impl Store {
 
     /// Keys the hashes by which refused credentials and published files are known again.
     pub fn key(&self) -> &[u8] {
-        self.key.as_bytes()
+        self.key.expose().as_bytes()
     }
 
     /// Replaces the file.
@@ -107,12 +109,13 @@ impl Store {
         let (new, path) = (self.directory.join(NEW_FILE), self.directory.join(FILE));
         let write = || -> std::io::Result<()> {
             let bytes = Zeroizing::new(serde_json::to_vec(&stored)?);
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
+            // Never write through what somebody may have put there before the directory was closed.
+            match std::fs::remove_file(&new) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
             file.write_all(&bytes)?;
             std::fs::rename(&new, &path)
         };
@@ -129,7 +132,12 @@ impl Store {
 fn prepare(settings: &Settings) -> Result<(), Failure> {
     let directory = &settings.directory;
     let shown = directory.display();
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
+    let parents = directory.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let made = parents.and_then(|()| match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    });
+    made.map_err(|error| {
         Failure::new(Class::Ours, format!("make the state directory `{shown}`: {error}"))
             .hint("mount a memory-backed volume there that this user may write")
     })?;
@@ -137,11 +145,12 @@ fn prepare(settings: &Settings) -> Result<(), Failure> {
         Failure::new(Class::Ours, format!("look at the state directory `{shown}`: {error}"))
     })?;
     let (owner, us) = (meta.uid(), nix::unistd::geteuid().as_raw());
-    if owner != us && us != 0 {
+    if owner != us {
         let text = format!("the state directory `{shown}` belongs to uid {owner}, we are uid {us}");
-        return Err(
-            Failure::new(Class::Ours, text).hint("run every Leasehold of a pod as one user")
-        );
+        return Err(Failure::new(Class::Ours, text).hint(
+            "run every Leasehold of a pod as one user; where the mount belongs to root, name a \
+             directory below it that does not exist yet",
+        ));
     }
     if meta.mode() & 0o077 != 0 {
         close_to_others(directory)?;
@@ -154,7 +163,7 @@ fn prepare(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An emptyDir comes as 0777; what is ours we close.
+/// What is ours but open we close.
 fn close_to_others(directory: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(|error| {
@@ -204,9 +213,9 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
 fn read(directory: &Path) -> Result<Option<Stored<'static>>, Failure> {
     let path = directory.join(FILE);
     let mut bytes = Zeroizing::new(Vec::new());
-    match File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+    match read_ours(&path, &mut bytes) {
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             let text = format!("read the state from `{}`: {error}", path.display());
             return Err(Failure::new(Class::Ours, text));
@@ -232,10 +241,20 @@ fn read(directory: &Path) -> Result<Option<Stored<'static>>, Failure> {
     serde_json::from_slice(&bytes).map(Some).map_err(place)
 }
 
-fn random_key() -> Result<String, Failure> {
+/// Follows no link and takes no file of somebody else: it decides what is renewed and ended.
+fn read_ours(path: &Path, bytes: &mut Vec<u8>) -> std::io::Result<usize> {
+    let mut file = File::from(open(path, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty())?);
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(std::io::Error::new(ErrorKind::InvalidData, "it is no file of ours"));
+    }
+    file.read_to_end(bytes)
+}
+
+fn random_key() -> Result<Secret, Failure> {
     let mut key = [0_u8; 32];
     aws_lc_rs::rand::fill(&mut key)
-        .map(|()| hex(&key))
+        .map(|()| Secret::new(hex(&key)))
         .map_err(|_| Failure::new(Class::Ours, "read the system's randomness"))
 }
 
@@ -291,11 +310,27 @@ mod tests {
 
     #[test]
     fn a_directory_on_disk_is_refused() {
-        let settings =
-            Settings { directory: "/usr/leasehold-test-state".into(), allow_disk: false };
-        let result = Store::open(&settings);
-        let _ = std::fs::remove_dir(&settings.directory);
-        let Err(OpenError::Unusable(failure)) = result else { panic!("opened") };
-        assert!(failure.text.contains("/usr/leasehold-test-state"), "{failure}");
+        let base = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory on disk");
+        let settings = Settings { directory: base.path().join("state"), allow_disk: false };
+        let Err(OpenError::Unusable(failure)) = Store::open(&settings) else { panic!("opened") };
+        assert!(failure.text.ends_with("is not in memory"), "{failure}");
+        Store::open(&Settings { allow_disk: true, ..settings }).expect("opened");
+    }
+
+    #[test]
+    fn a_link_that_was_planted_is_not_followed() {
+        let (base, settings) = settings();
+        let (store, _) = Store::open(&settings).expect("opened");
+        let elsewhere = base.path().join("elsewhere");
+        std::fs::write(&elsewhere, "theirs").expect("written");
+        for name in [NEW_FILE, FILE] {
+            std::os::unix::fs::symlink(&elsewhere, settings.directory.join(name)).expect("linked");
+        }
+        store.write(Clock::resume(None).epoch(), &Kept::default()).expect("written");
+        assert_eq!(std::fs::read_to_string(&elsewhere).expect("the file"), "theirs");
+        drop(store);
+        std::fs::remove_file(settings.directory.join(FILE)).expect("removed");
+        std::os::unix::fs::symlink(&elsewhere, settings.directory.join(FILE)).expect("linked");
+        assert!(matches!(Store::open(&settings), Err(OpenError::Unusable(_))));
     }
 }

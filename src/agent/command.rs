@@ -58,7 +58,19 @@ pub enum Command {
         /// Under which token.
         token: Secret,
     },
-    /// Renew or shorten a lease.
+    /// Let a lease end soon. Its deadline must be in the state first: a next process that does not
+    /// know it would renew.
+    ShortenLease {
+        /// Answered by `LeaseSeen`.
+        op: Op,
+        /// The lease.
+        lease: Secret,
+        /// What is left of it from now on; whole seconds, at least one.
+        increment: Duration,
+        /// By which token.
+        token: Secret,
+    },
+    /// Renew a lease.
     RenewLease {
         /// Answered by `LeaseSeen`.
         op: Op,

@@ -63,7 +63,8 @@ impl<'a> Context<'a> {
         let jitter = self.jitter();
         let mut wait = schedule::retry_after(retry.attempt, remaining, jitter);
         if let Class::Again { after: Some(after) } = failure.class {
-            wait = wait.max(after);
+            let room = remaining.map_or(after, |left| left / 4);
+            wait = wait.max(after.min(room));
         }
         retry.failed(self.now, wait);
         wait

@@ -48,8 +48,9 @@ pub struct Leased {
     probe_retry: Retry,
     refusals: u32,
     count: Option<Op>,
-    /// Why the last try to refresh failed.
+    /// Whether the last try to refresh failed.
     failing: bool,
+    told_spent: bool,
 }
 
 /// What the next process takes over.
@@ -66,6 +67,8 @@ pub struct Kept {
     /// When the app's sessions are counted next; evidence goes on over a restart.
     count_at: Option<Moment>,
     asked_at: Option<Moment>,
+    /// The policy's, for when the next policy no longer has the secret.
+    grace: Duration,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -113,11 +116,19 @@ impl Leased {
             moved_in: None,
             count_at: None,
             asked_at: None,
+            grace: policy.grace,
         });
+        kept.grace = policy.grace;
         if kept.intent.take().is_some() {
             kept.budget.spend(cx.now, None);
             cx.record(Record::IssueUnanswered { secret: name.clone() });
             cx.dirty();
+        }
+        if let Some(current) = &mut kept.current {
+            current.revive(cx.now);
+        }
+        if let Some(new) = &mut kept.candidate {
+            new.ready |= policy.connection.is_none();
         }
         kept.leases_mut().for_each(|lease| lease.adopt(cx.now));
         for old in kept.leaving.iter_mut().filter(|old| old.lease.lost) {
@@ -134,8 +145,13 @@ impl Leased {
             refusals: 0,
             count: None,
             failing: false,
+            told_spent: false,
         };
         adopted.drop_lost_candidate(cx);
+        let elsewhere = |new: &mut Candidate| new.lease.source != adopted.policy.source;
+        if let Some(new) = adopted.kept.candidate.take_if(elsewhere) {
+            adopted.leave(cx, new.lease, true);
+        }
         adopted
     }
 
@@ -292,7 +308,9 @@ impl Leased {
                     request_id: lease.grant.request_id.clone(),
                 });
                 self.refusals = 0;
+                self.probe = None;
                 self.probe_retry = Retry::default();
+                self.told_spent = false;
                 if usable(session) {
                     let ready = self.policy.connection.is_none();
                     self.kept.candidate = Some(Candidate { lease, ready });
@@ -333,6 +351,15 @@ impl Leased {
     /// Whether the issue `op` is this secret's.
     pub fn issues(&self, op: Op) -> bool {
         self.issuing.is_some_and(|(issuing, _)| issuing == op)
+    }
+
+    /// The process ends and will not hear the answer to an issue that is under way.
+    pub fn abandon(&mut self, cx: &mut Context) {
+        if self.issuing.take().is_some() {
+            self.kept.intent = None;
+            self.kept.budget.spend(cx.now, None);
+            cx.record(Record::IssueUnanswered { secret: self.name.clone() });
+        }
     }
 
     /// Whether an issue is under way.
@@ -485,7 +512,10 @@ impl Leased {
             }
             (Ok(role), None, Some(current)) => {
                 current.role = Some(role);
+                self.failing = false;
+                let lease = current.hash();
                 cx.dirty();
+                cx.record(Record::CredentialProved { secret, lease });
             }
             (Ok(_), None, None) => {}
             (Err(failure), Some(new), _) if failure.class == Class::Denied => {
@@ -502,7 +532,20 @@ impl Leased {
                     }
                 }
             }
+            (Err(failure), None, Some(current)) if failure.class == Class::Denied => {
+                // It was published unproved, and is no login.
+                self.refusals += 1;
+                self.probe_retry.failed(cx.now, Duration::from_secs(1));
+                if self.refusals >= REFUSALS {
+                    current.lost = true;
+                    self.failing = true;
+                    let lease = current.hash();
+                    cx.dirty();
+                    cx.record(Record::CredentialRefused { secret, lease, failure });
+                }
+            }
             (Err(failure), ..) => {
+                self.refusals = 0;
                 let left = self.expires().map(|end| cx.now.until(end));
                 cx.back_off(&mut self.probe_retry, left, &failure);
                 self.failing = true;
@@ -617,6 +660,7 @@ impl Leased {
         if around.stopping {
             return;
         }
+        self.step_budget(cx, around);
         self.step_probe(cx, around);
         self.step_leaving(cx, around);
         self.step_count(cx);
@@ -636,6 +680,18 @@ impl Leased {
         }
         for (turn, facts) in turns {
             self.took(cx, turn, facts);
+        }
+    }
+
+    /// Says once why a login that must be replaced is not.
+    fn step_budget(&mut self, cx: &mut Context, around: &Surroundings) {
+        let Some((session, _)) = around.session.token() else { return };
+        let must = self.must_replace_at(session) <= cx.now && around.may_issue;
+        let idle = self.kept.candidate.is_none() && self.issuing.is_none();
+        if must && idle && !self.told_spent && self.kept.budget.left(cx.now) == 0 {
+            self.told_spent = true;
+            let retry_in = cx.now.until(self.kept.budget.next(cx.now, 0));
+            cx.record(Record::BudgetSpent { secret: self.name.clone(), retry_in });
         }
     }
 
@@ -774,6 +830,11 @@ impl Leased {
 }
 
 impl Kept {
+    /// How long its logins work once they are replaced.
+    pub fn grace(&self) -> Duration {
+        self.grace
+    }
+
     fn leases(&self) -> impl Iterator<Item = &Lease> {
         let new = self.candidate.iter().map(|new| &new.lease);
         self.current.iter().chain(new).chain(self.leaving.iter().map(|old| &old.lease))

@@ -132,6 +132,10 @@ impl Polled {
                 false
             }
             Err(failure) => {
+                // What is not there is asked for at the usual pace, once there was something.
+                if failure.class != Class::Missing || self.kept.is_none() {
+                    self.read_at = cx.now;
+                }
                 let denied = failure.class == Class::Denied;
                 cx.back_off(&mut self.retry, None, &failure);
                 if self.failure.as_ref() != Some(&failure) {

@@ -30,6 +30,8 @@ pub type Versions = BTreeMap<SecretName, Version>;
 pub struct Publication {
     generation: Generation,
     visible: Option<Versions>,
+    /// What an earlier process published, where it is still on disk.
+    remembered: Versions,
     under_way: Option<Versions>,
     retry: Retry,
     rehearsal: Rehearsal,
@@ -65,10 +67,11 @@ impl Repair {
 impl Publication {
     /// Goes on after `generation`. What is on disk is known only after the first publish, which
     /// finds it unchanged where nothing changed.
-    pub fn adopt(generation: Generation) -> Self {
+    pub fn adopt(generation: Generation, remembered: Versions) -> Self {
         Self {
             generation,
             visible: None,
+            remembered,
             under_way: None,
             retry: Retry::default(),
             rehearsal: Rehearsal::Wanted,
@@ -85,6 +88,11 @@ impl Publication {
     /// What readers see, once something was published.
     pub fn visible(&self) -> Option<&Versions> {
         self.visible.as_ref()
+    }
+
+    /// What readers see, as far as is known before the first publish of this process.
+    pub fn shown(&self) -> &Versions {
+        self.visible.as_ref().unwrap_or(&self.remembered)
     }
 
     fn differs(&self, values: &BTreeMap<SecretName, Value>) -> bool {
@@ -110,6 +118,7 @@ impl Publication {
     pub fn step(&mut self, cx: &mut Context, values: Option<BTreeMap<SecretName, Value>>) {
         if let Some(secrets) = values
             && self.under_way.is_none()
+            && !self.repair.under_way
             && self.differs(&secrets)
             && self.retry.not_before(Moment::from_micros(0)) <= cx.now
         {

@@ -23,6 +23,10 @@ const REFUSALS: u32 = 2;
 /// How often a refused credential's file is looked at again.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
+/// A token is dead when Vault does not know it so many times in a row, so far apart.
+const STRIKES: u32 = 2;
+const STRIKE_WAIT: Duration = Duration::from_secs(1);
+
 /// Names one token of ours, to say which leases live under it.
 pub type SessionId = u64;
 
@@ -68,6 +72,9 @@ struct Up {
     retry: Retry,
     #[serde(skip)]
     doubted: bool,
+    /// Answers in a row that did not know the token: a standby may lag a login.
+    #[serde(skip)]
+    strikes: u32,
 }
 
 /// The longest that renewals can carry a token.
@@ -117,6 +124,8 @@ impl Up {
         let expires = token.term.ttl.map(|ttl| sent + ttl);
         let life = match (expires, token.term.renewable, token.term.periodic) {
             (None, ..) | (Some(_), true, Some(true)) => Life::Endless,
+            // Somebody else's token is not stretched to learn how far it goes.
+            (Some(_), true, _) if !token.ours => Life::Endless,
             (Some(end), false, _) => Life::Ends(end),
             (Some(_), true, Some(false)) => Life::Limited,
             (Some(_), true, None) => Life::Unknown,
@@ -138,6 +147,7 @@ impl Up {
             asked: None,
             retry: Retry::default(),
             doubted: false,
+            strikes: 0,
         }
     }
 
@@ -193,7 +203,8 @@ impl Up {
         let token = self.token.clone();
         let command = match ask {
             Ask::Renew | Ask::PutBack => {
-                Command::RenewToken { op, token, increment: Some(self.term) }
+                let increment = self.ours.then_some(self.term);
+                Command::RenewToken { op, token, increment }
             }
             Ask::Measure => {
                 self.put_back = true;
@@ -213,7 +224,11 @@ impl Up {
         cx.dirty();
         match result {
             Ok(term) => {
-                self.retry = Retry::default();
+                let overdue = self.gains() && self.renew_at <= cx.now;
+                if ask != Ask::PutBack && !(ask == Ask::Lookup && overdue) {
+                    self.retry = Retry::default();
+                }
+                self.strikes = 0;
                 self.seen = sent;
                 self.answered(cx, ask, sent, term);
                 true
@@ -263,7 +278,10 @@ impl Up {
             | Class::Ours => false,
         };
         if dead {
-            return false;
+            self.strikes += 1;
+            self.doubted = true;
+            self.retry.failed(cx.now, STRIKE_WAIT);
+            return self.strikes < STRIKES;
         }
         let left = self.expires.map(|end| cx.now.until(end));
         cx.back_off(&mut self.retry, left, &failure);
@@ -297,9 +315,7 @@ impl Session {
         let alive = |up: &Up| up.expires.is_none_or(|end| now < end);
         kept.up = kept.up.filter(alive);
         kept.old.retain(alive);
-        let told_refused =
-            kept.refused.iter().filter(|(_, n)| **n >= REFUSALS).map(|(hash, _)| hash.clone());
-        Self { told_refused: told_refused.collect(), kept, login: None, retry: Retry::default() }
+        Self { told_refused: BTreeSet::new(), kept, login: None, retry: Retry::default() }
     }
 
     /// What the next process takes over.
@@ -376,7 +392,7 @@ impl Session {
             up.step(cx, around);
         }
         if !stopping && self.wants_login(around).is_some_and(|at| at <= cx.now) {
-            if let Some(expires) = self.expires() {
+            if let Some(expires) = self.expires().filter(|_| self.retry.attempt == 0) {
                 cx.record(Record::SessionEnding { remaining: cx.now.until(expires) });
             }
             let op = cx.op();
@@ -418,8 +434,21 @@ impl Session {
         }
         self.login = None;
         match result {
+            Ok(token) if token.term.ttl == Some(Duration::ZERO) => {
+                let failure = Failure::new(Class::Gone, "log in: the token has run out")
+                    .hint("put a token that lives into the token file");
+                self.login_failed(cx, failure, None, around);
+            }
+            Ok(token) if self.in_use(&token) => {
+                // A file that somebody else keeps still has the token that we have.
+                let left = self.expires().map(|end| cx.now.until(end));
+                let again = Failure::new(Class::Again { after: None }, "the same token");
+                cx.back_off(&mut self.retry, left, &again);
+            }
             Ok(token) => {
-                self.retry = Retry::default();
+                // Until the new token is seen to work the next login waits.
+                let new = Failure::new(Class::Again { after: None }, "a new token");
+                cx.back_off(&mut self.retry, None, &new);
                 cx.record(Record::SessionOpened {
                     ttl: token.term.ttl,
                     renewable: token.term.renewable,
@@ -437,6 +466,10 @@ impl Session {
         }
     }
 
+    fn in_use(&self, token: &Token) -> bool {
+        self.kept.up.as_ref().is_some_and(|up| up.token == token.secret)
+    }
+
     fn login_failed(
         &mut self,
         cx: &mut Context,
@@ -446,8 +479,10 @@ impl Session {
     ) {
         if let (Class::Denied, Some(hash)) = (failure.class, credential) {
             let times = self.kept.refused.entry(hash.clone()).or_insert(0);
-            *times = times.saturating_add(1).min(REFUSALS);
-            cx.dirty();
+            if *times < REFUSALS {
+                *times += 1;
+                cx.dirty();
+            }
             if *times >= REFUSALS {
                 self.retry.failed(cx.now, REFUSED_WAIT);
                 if self.told_refused.insert(hash) {
@@ -473,7 +508,11 @@ impl Session {
         let all = self.kept.up.iter_mut().chain(&mut self.kept.old);
         for up in all {
             if up.asked.is_some_and(|(asked, _)| asked == op) {
+                let good = result.is_ok();
                 if up.seen(cx, sent, result) {
+                    if good {
+                        self.retry = Retry::default();
+                    }
                     return Turn::Quiet;
                 }
                 let id = up.id;

@@ -71,7 +71,7 @@ pub enum Record {
     MaximumLearned { secret: SecretName, lease: String, remaining: Duration },
     /// The longest life of a lease cannot be learned.
     MaximumUnknown { secret: SecretName, lease: String, failure: Failure },
-    /// The configured grace does not fit into the life of a lease; it is cut.
+    /// The configured grace may not fit into the life of a lease; so much does.
     GraceCut { secret: SecretName, grace: Duration },
     /// A lease was renewed.
     LeaseRenewed { secret: SecretName, lease: String, ttl: Duration },

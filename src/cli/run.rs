@@ -15,7 +15,7 @@ use crate::config::environment::Environment;
 use crate::config::{Config, load};
 use crate::error::{Class, Failure};
 use crate::logs;
-use crate::process::{Received, Sender, Signal, Signals};
+use crate::process::{Received, Sender, Signal, Signals, keep_memory_private};
 
 /// A thread that resolves a name may hang; the process ends all the same.
 const THREAD_TIMEOUT: Duration = Duration::from_millis(100);
@@ -30,12 +30,14 @@ pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
             return Exit::Configuration;
         }
     };
-    match start(loaded.config, &loaded.warnings) {
+    let started = keep_memory_private().map_err(app::Error::from);
+    match started.and_then(|()| start(loaded.config, &loaded.warnings)) {
         Ok(exit) => exit,
         Err(error) => {
             let (exit, failure) = match error {
                 app::Error::Directory(failure) => (Exit::CannotPublish, failure),
                 app::Error::Held(failure) => (Exit::TryAgain, failure),
+                app::Error::Configuration(failure) => (Exit::Configuration, failure),
                 app::Error::Other(failure) => (Exit::after(&failure), failure),
             };
             print(&failure.to_string());

@@ -23,8 +23,6 @@ struct Status<'a> {
 struct Secret<'a> {
     version: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     valid: bool,
     stale: bool,
@@ -51,7 +49,6 @@ pub(super) fn json(view: &View, fingerprints: &BTreeMap<String, String>, clock: 
     let secrets = view.secrets.iter().map(|(name, secret)| {
         let shown = Secret {
             version: secret.version.as_deref(),
-            username: secret.username.as_deref(),
             expires_at: secret.expires.map(time),
             valid: secret.valid,
             stale: secret.stale,

@@ -95,7 +95,8 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
             };
             Event::Issued { op, secret, sent, result }
         }
-        Command::RenewLease { op, lease, increment, token } => {
+        Command::RenewLease { op, lease, increment, token }
+        | Command::ShortenLease { op, lease, increment, token } => {
             let result = vault.renew_lease(&token, &lease, increment).await;
             Event::LeaseSeen { op, sent, result }
         }
@@ -160,7 +161,9 @@ pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option
         Command::Issue { op, secret, .. } => {
             Event::Issued { op: *op, secret: secret.clone(), sent, result: Err(failure) }
         }
-        Command::RenewLease { op, .. } | Command::LookupLease { op, .. } => {
+        Command::RenewLease { op, .. }
+        | Command::ShortenLease { op, .. }
+        | Command::LookupLease { op, .. } => {
             Event::LeaseSeen { op: *op, sent, result: Err(failure) }
         }
         Command::RevokeLease { op, .. } => Event::LeaseRevoked { op: *op, result: Err(failure) },

@@ -157,11 +157,6 @@ impl Lease {
         }
     }
 
-    /// Whether its longest life is known not to be learnable.
-    pub fn blind(&self) -> bool {
-        self.maximum == Maximum::Unlearnable
-    }
-
     /// Whether its login should work at `now`.
     pub fn works(&self, now: Moment) -> bool {
         !self.lost && now < self.expires
@@ -214,6 +209,16 @@ impl Lease {
             self.goal = Goal::Drain { deadline, for_stop: false, sent: true, checked: true };
             self.retry = Retry::default();
             cx.dirty();
+        }
+    }
+
+    /// It is visible in a new process, whatever the old one had begun with it: it is kept, if it
+    /// still lives.
+    pub fn revive(&mut self, now: Moment) {
+        if !self.kept() {
+            self.goal = Goal::Keep;
+            self.doubted = true;
+            self.renew_at = now;
         }
     }
 
@@ -318,7 +323,12 @@ impl Lease {
                 cx.dirty();
                 renew(schedule::BEYOND_ANY_MAXIMUM)
             }
-            Ask::Shorten => renew(self.left_to_ask(cx.now)),
+            Ask::Shorten => Command::ShortenLease {
+                op,
+                lease: lease.clone(),
+                increment: self.left_to_ask(cx.now),
+                token: token.clone(),
+            },
             Ask::Lookup => Command::LookupLease { op, lease: lease.clone(), token: token.clone() },
             Ask::Revoke => Command::RevokeLease { op, lease: lease.clone(), token: token.clone() },
         };
@@ -348,7 +358,11 @@ impl Lease {
         cx.dirty();
         match (ask, result) {
             (_, Ok(term)) => {
-                self.retry = Retry::default();
+                // A renewal that keeps failing is not tried at once for a lookup that works.
+                let overdue = self.kept() && self.renewable() && self.renew_at <= cx.now;
+                if ask != Ask::PutBack && !(ask == Ask::Lookup && overdue) {
+                    self.retry = Retry::default();
+                }
                 self.seen = sent;
                 match ask {
                     Ask::Renew | Ask::PutBack => self.renewed(cx, ask, sent, term.ttl),
@@ -366,7 +380,7 @@ impl Lease {
         self.put_back = false;
         (self.expires, self.term) = (sent + ttl, ttl);
         self.renew_at = schedule::renew_at(sent, ttl, cx.jitter());
-        let truncated = ttl + Duration::from_secs(1) < self.grant.duration;
+        let truncated = ttl.saturating_add(Duration::from_secs(1)) < self.grant.duration;
         if truncated && !matches!(self.maximum, Maximum::At(_)) {
             self.maximum = Maximum::At(self.expires);
         }
@@ -430,11 +444,11 @@ impl Lease {
     }
 
     fn refused(&mut self, cx: &mut Context, ask: Ask, failure: Failure) -> Turn {
+        let left = cx.now.until(self.expires);
+        cx.back_off(&mut self.retry, Some(left), &failure);
         if failure.class == Class::Gone {
             return self.gone(ask);
         }
-        let left = cx.now.until(self.expires);
-        cx.back_off(&mut self.retry, Some(left), &failure);
         match ask {
             Ask::Renew => Turn::RenewalFailed(failure),
             Ask::Measure => match failure.class {

@@ -3,13 +3,17 @@
 //! Receives the file and the signal's number. Never signals process 1, a process group or itself,
 //! and holds the process by a descriptor so that it cannot be mistaken for a later one.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use crate::error::{Class, Failure};
+
+/// A process id and a line or two more; nobody writes a longer pid file.
+const LONGEST: u64 = 4096;
 
 /// Sends `signal` to the process that `pid_file` names.
 pub(super) fn send(pid_file: &Path, signal: i32) -> Result<(), Failure> {
@@ -32,7 +36,7 @@ pub(super) fn send(pid_file: &Path, signal: i32) -> Result<(), Failure> {
 }
 
 fn read(pid_file: &Path) -> Result<Pid, (Class, String)> {
-    let text = std::fs::read_to_string(pid_file).map_err(|error| {
+    let text = read_short(pid_file).map_err(|error| {
         let missing = error.kind() == io::ErrorKind::NotFound;
         (if missing { Class::Missing } else { Class::Ours }, error.to_string())
     })?;
@@ -52,6 +56,18 @@ fn read(pid_file: &Path) -> Result<Pid, (Class, String)> {
         .ok_or_else(|| (Class::Ours, format!("process {number} is never signalled")))
 }
 
+/// The app owns the path: whatever it puts there, reading ends at once.
+fn read_short(path: &Path) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +84,17 @@ mod tests {
         let own = std::process::id().to_string();
         for content in ["0", "1\n", "-1", "-4321", own.as_str(), "nginx", "99999999999"] {
             assert_eq!(refusal(content).class, Class::Ours, "{content}");
+        }
+    }
+
+    #[test]
+    fn a_pid_file_that_is_no_file_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("pid");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [fifo.as_path(), Path::new("/dev/zero"), dir.path()] {
+            let failure = send(path, 1).unwrap_err();
+            assert!(failure.text.contains("no regular file"), "{failure}");
         }
     }
 

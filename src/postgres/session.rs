@@ -31,7 +31,8 @@ pub(super) async fn open<T>(
     doing: &str,
     question: impl AsyncFn(&Client) -> Result<T, Error>,
 ) -> Result<T, Failure> {
-    let connector = tls::connector(connection)?;
+    // libpq too speaks no TLS through a socket of this machine.
+    let connector = if host.starts_with('/') { None } else { tls::connector(connection)? };
     let mut config = Config::new();
     config
         .user(&credential.username)
@@ -74,7 +75,7 @@ pub(super) async fn open<T>(
     match timeout(TIMEOUT, asked).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(Stopped::Unreached(error))) => Err(Failure::new(again, format!("{doing}: {error}"))),
-        Ok(Err(Stopped::Refused(error))) => Err(failure(doing, &error)),
+        Ok(Err(Stopped::Refused(error))) => Err(failure(doing, &credential.password, &error)),
         Err(_) => {
             let text = format!("{doing}: no answer within {} s", TIMEOUT.as_secs());
             Err(Failure::new(again, text))

@@ -104,16 +104,18 @@ pub(super) fn classify(
         401 | 403 => forbidden(operation, errors),
         404 => Class::Missing,
         408 | 412 | 425 | 429 | 472 | 473 => Class::Again { after },
-        // A proxy gave up waiting, the server behind it did not.
-        504 => match operation.unanswered() {
-            Class::Unclear => Class::Unclear,
-            Class::Again { .. }
-            | Class::Denied
-            | Class::Missing
-            | Class::Gone
-            | Class::Conflict
-            | Class::Ours => Class::Again { after },
-        },
+        // With no word of Vault's own a proxy answered for it: the server may have heard the request.
+        502 | 504..=599 if errors.iter().all(|text| text.trim().is_empty()) => {
+            match operation.unanswered() {
+                Class::Unclear => Class::Unclear,
+                Class::Again { .. }
+                | Class::Denied
+                | Class::Missing
+                | Class::Gone
+                | Class::Conflict
+                | Class::Ours => Class::Again { after },
+            }
+        }
         300..=399 | 500..=599 => Class::Again { after },
         _ => Class::Ours,
     }

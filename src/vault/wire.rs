@@ -169,7 +169,10 @@ impl Wire {
     fn unanswered(&self, call: &Call<'_>, error: reqwest::Error) -> Failure {
         let error = error.without_url();
         let address = &self.address;
-        if let Some((why, hint)) = tls::refusal(&error) {
+        // TLS that breaks later may break behind a request that was heard.
+        if error.is_connect()
+            && let Some((why, hint)) = tls::refusal(&error)
+        {
             let again = Class::Again { after: None };
             return call.failure(again, format!("no connection to `{address}`: {why}")).hint(hint);
         }

@@ -19,10 +19,10 @@ const BETWEEN_EFFECTS: &[(&str, &str)] = &[
 ];
 
 /// Modules that may read the text of a secret.
-const EXPOSERS: &[&str] = &["secret", "render", "vault", "postgres", "notice"];
+const EXPOSERS: &[&str] = &["secret", "render", "vault", "postgres", "state"];
 
 /// Modules that may start a task.
-const SPAWNERS: &[&str] = &["driver", "app", "server", "postgres", "notice"];
+const SPAWNERS: &[&str] = &["driver", "app", "server"];
 
 /// What a decision must never touch.
 const FORBIDDEN_IN_DECISIONS: &[&str] = &[

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use leasehold::agent::command::{Command, Notice, TargetName};
 use leasehold::agent::event::{Event, LoginFailure, Op, Reading, Token, TokenTerm, Visible};
-use leasehold::agent::{Agent, Kept, Policy, SecretPolicy};
+use leasehold::agent::{Agent, Confirm, Kept, Policy, SecretPolicy};
 use leasehold::audit::event::Record;
 use leasehold::error::{Class, Failure};
 use leasehold::lease::{Grant, LeaseTerm, RoleId};
@@ -39,6 +39,8 @@ pub struct World {
     unproved: BTreeSet<String>,
     proved: BTreeSet<String>,
     deadlines: BTreeMap<String, Moment>,
+    /// What each target acknowledged last.
+    told: BTreeMap<(TargetName, SecretName), Version>,
     stopping: bool,
     pub exited: bool,
     /// The process dies instead of the command after so many.
@@ -140,6 +142,7 @@ impl World {
             unproved: BTreeSet::new(),
             proved: BTreeSet::new(),
             deadlines: BTreeMap::new(),
+            told: BTreeMap::new(),
             stopping: false,
             exited: false,
             dies_in: None,
@@ -331,7 +334,8 @@ impl World {
                     });
                 }
                 Command::Issue { op, secret, token } => self.issue(op, secret, token),
-                Command::RenewLease { op, lease, increment, .. } => {
+                Command::RenewLease { op, lease, increment, .. }
+                | Command::ShortenLease { op, lease, increment, .. } => {
                     self.renew_lease(op, lease, increment);
                 }
                 Command::LookupLease { op, lease, .. } => self.lookup_lease(op, lease),
@@ -537,6 +541,37 @@ impl World {
         });
     }
 
+    /// Promise 5: a login drains only when there is the evidence that the policy asks for.
+    fn check_evidence(&mut self, secret: &SecretName, hash: &str) {
+        let Some(SecretPolicy::Leased(policy)) = self.policy.secrets.get(secret) else { return };
+        let given_up = policy.unconfirmed_after.is_some();
+        let lease = self
+            .vault
+            .leases
+            .iter()
+            .find(|(id, _)| *Secret::new((*id).clone()).short_hash() == *hash);
+        let Some((id, lease)) = lease else { return };
+        let uses = self.app.uses.get(secret);
+        let evidence = match policy.confirm {
+            Confirm::None => true,
+            Confirm::Told => {
+                let visible = self.visible.as_ref().and_then(|set| set.secrets.get(secret));
+                let mut wanting =
+                    self.policy.targets.iter().filter(|(_, all)| all.contains(secret));
+                wanting.all(|(target, _)| {
+                    visible.is_some_and(|value| {
+                        self.told.get(&(target.clone(), secret.clone())) == Some(&value.version)
+                    })
+                })
+            }
+            Confirm::Moved => !uses.is_some_and(|uses| uses.contains(&lease.role)),
+        };
+        if !evidence && !given_up {
+            let id = id.clone();
+            self.broke(format!("{id} drains with no evidence that the app has left it"));
+        }
+    }
+
     /// Promise 5: nobody ends a login that the app still uses, or that readers see.
     fn check_ending(&mut self, id: &Secret, ending: bool) {
         let Some(lease) = self.vault.leases.get(id.expose()) else { return };
@@ -694,9 +729,17 @@ impl World {
     fn deliver(&mut self, op: Op, target: TargetName, notice: &Notice) {
         let names: Vec<&str> = notice.secrets.iter().map(|secret| &*secret.name).collect();
         self.say(format!("tell {target}: {}", names.join(" ")));
+        let said: Vec<_> =
+            notice.secrets.iter().map(|told| (told.name.clone(), told.version.clone())).collect();
         self.later("deliver", move |world, failure| {
             let deaf = world.app.deaf.contains(&target).then(|| again("connection refused"));
-            Event::Delivered { op, result: failure.or(deaf).map_or(Ok(()), Err) }
+            let result = failure.or(deaf).map_or(Ok(()), Err);
+            if result.is_ok() {
+                let said =
+                    said.into_iter().map(|(name, version)| ((target.clone(), name), version));
+                world.told.extend(said);
+            }
+            Event::Delivered { op, result }
         });
     }
 
@@ -704,7 +747,8 @@ impl World {
         if let Record::PublishedUnproved { lease, .. } = &record {
             self.unproved.insert(lease.clone());
         }
-        if let Record::Draining { lease, grace, .. } = &record {
+        if let Record::Draining { secret, lease, grace } = &record {
+            self.check_evidence(&secret.clone(), &lease.clone());
             self.deadlines.insert(lease.clone(), self.now + *grace);
         }
         if self.verbose {

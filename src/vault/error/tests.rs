@@ -41,6 +41,8 @@ fn answers_have_classes() {
         (Issue, 405, "unsupported operation", Class::Ours),
         (Issue, 500, "failed to create user", AGAIN),
         (Issue, 504, "", Class::Unclear),
+        (Issue, 502, "", Class::Unclear),
+        (Issue, 502, "upstream plugin broke", AGAIN),
         (Read, 504, "", AGAIN),
         (Read, 412, "required index state not present", AGAIN),
         (Read, 429, "", AGAIN),

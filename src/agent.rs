@@ -11,14 +11,15 @@ pub mod command;
 pub mod context;
 pub mod event;
 pub mod leased;
+mod policy;
 pub mod polled;
 pub mod publication;
 pub mod session;
+mod stop;
 pub mod target;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,14 +28,16 @@ use crate::agent::command::{Command, TargetName};
 use crate::agent::context::Context;
 use crate::agent::event::{Event, Op};
 use crate::agent::leased::Leased;
+pub use crate::agent::policy::{Confirm, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy};
 use crate::agent::polled::Polled;
 use crate::agent::publication::{Publication, Versions};
 use crate::agent::session::{Session, Turn};
+use crate::agent::stop::Stop;
 use crate::agent::target::Target;
 use crate::agent::view::View;
 use crate::audit::event::Record;
 use crate::error::{Class, Failure};
-use crate::snapshot::{Connection, Generation, SecretName, Value};
+use crate::snapshot::{Generation, SecretName, Value};
 use crate::time::Moment;
 
 /// How often Vault is asked whether the token lives where no secret says.
@@ -42,82 +45,6 @@ const LOOKUP: Duration = Duration::from_secs(30);
 
 /// What one fact may set in motion within one call settles in fewer rounds than this.
 const ROUNDS: usize = 8;
-
-/// What the agent shall do; valid by construction.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// Every secret, enabled ones only.
-    pub secrets: BTreeMap<SecretName, SecretPolicy>,
-    /// For each notify target the secrets that it wants to hear of.
-    pub targets: BTreeMap<TargetName, BTreeSet<SecretName>>,
-    /// What becomes of the leases on SIGTERM.
-    pub on_stop: OnStop,
-    /// How long a stop may take.
-    pub stop_timeout: Duration,
-}
-
-/// What becomes of the leases when the agent stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnStop {
-    /// They work for `grace` more.
-    Drain,
-    /// They end at once.
-    Revoke,
-    /// They are left for the next process.
-    Keep,
-}
-
-/// How one secret is kept fresh.
-#[derive(Clone, Debug)]
-pub enum SecretPolicy {
-    /// By leases: each issue makes a new login.
-    Leased(LeasedPolicy),
-    /// By asking for its version now and then.
-    Polled(PolledPolicy),
-}
-
-/// How a leased secret is kept fresh.
-#[derive(Clone, Debug)]
-pub struct LeasedPolicy {
-    /// Where the leases come from, as text; when it changes, the lease is replaced.
-    pub source: String,
-    /// Whether nothing is published without it.
-    pub required: bool,
-    /// Where the login is used: where to prove it and to count its sessions.
-    pub connection: Option<Arc<Connection>>,
-    /// The evidence that ends an old login.
-    pub confirm: Confirm,
-    /// How long the old login works after the evidence.
-    pub grace: Duration,
-    /// After which time without evidence the old login is ended all the same.
-    pub unconfirmed_after: Option<Duration>,
-    /// Replace at least this often; without it as late as Vault allows.
-    pub rotate_every: Option<Duration>,
-    /// How often to ask Vault whether token and lease still live.
-    pub lookup: Duration,
-}
-
-/// How a polled secret is kept fresh.
-#[derive(Clone, Debug)]
-pub struct PolledPolicy {
-    /// Where the value comes from, as text; when it changes, the value is read anew.
-    pub source: String,
-    /// Whether nothing is published without it.
-    pub required: bool,
-    /// How often to ask.
-    pub poll: Duration,
-}
-
-/// The evidence that an app has moved to the new login, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Confirm {
-    /// None is wanted.
-    None,
-    /// Every target of the secret acknowledged it.
-    Told,
-    /// Sessions of the new role are there and of the old none.
-    Moved,
-}
 
 /// What the next process takes over.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -144,13 +71,6 @@ pub struct Agent {
     stop: Option<Stop>,
     rng: fastrand::Rng,
     next_op: u64,
-}
-
-struct Stop {
-    deadline: Moment,
-    /// From here on the tokens are revoked whatever is still under them.
-    tokens_at: Moment,
-    exited: bool,
 }
 
 impl Agent {
@@ -552,49 +472,6 @@ impl Agent {
         all.into_iter().flatten().min()
     }
 
-    fn begin_stop(&mut self, cx: &mut Context) {
-        if self.stop.is_some() {
-            return;
-        }
-        let leases = self.leases();
-        cx.record(Record::Stopping { leases });
-        self.stop = Some(Stop {
-            deadline: cx.now + self.stop_timeout,
-            tokens_at: cx.now + self.stop_timeout / 2,
-            exited: false,
-        });
-        let on_stop = self.on_stop;
-        for secret in self.leased.values_mut().chain(self.retired.values_mut()) {
-            match on_stop {
-                OnStop::Drain => secret.drain_all(cx, true),
-                OnStop::Revoke => secret.end_all(cx),
-                OnStop::Keep => {}
-            }
-        }
-    }
-
-    fn step_stop(&mut self, cx: &mut Context) {
-        let leases = self.leases();
-        let settled = self.leased.values().chain(self.retired.values()).all(Leased::settled);
-        let idle = self.leased.values().all(|secret| !secret.issuing());
-        let Some(stop) = &mut self.stop else { return };
-        let done = match self.on_stop {
-            OnStop::Keep => idle,
-            OnStop::Drain => settled,
-            OnStop::Revoke => {
-                let over = (leases == 0 && idle) || cx.now >= stop.tokens_at;
-                over && !self.session.end_all()
-            }
-        };
-        if (done || cx.now >= stop.deadline) && !stop.exited {
-            stop.exited = true;
-            self.leased.values_mut().for_each(|secret| secret.abandon(cx));
-            cx.record(Record::Stopped { leases });
-            cx.dirty();
-            cx.push(Command::Exit);
-        }
-    }
-
     fn leases(&self) -> usize {
         self.leased.values().chain(self.retired.values()).map(Leased::leases).sum()
     }
@@ -618,22 +495,6 @@ impl Agent {
                 .map(|(name, target)| (name.clone(), target.pending(visible)))
                 .collect(),
             stopping: self.stop.is_some(),
-        }
-    }
-}
-
-impl LeasedPolicy {
-    /// For a secret that the configuration no longer has: its leases drain.
-    fn retired(grace: Duration) -> Self {
-        Self {
-            source: String::new(),
-            required: false,
-            connection: None,
-            confirm: Confirm::None,
-            grace,
-            unconfirmed_after: None,
-            rotate_every: None,
-            lookup: LOOKUP,
         }
     }
 }

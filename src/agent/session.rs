@@ -3,6 +3,8 @@
 //! Receives answers to logins and to what was asked about tokens, gives the token to use and the
 //! sessions that died. Never issues or renews a lease.
 
+mod token;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -13,19 +15,17 @@ use crate::agent::context::Context;
 use crate::agent::event::{LoginFailure, Op, Token, TokenTerm};
 use crate::audit::event::Record;
 use crate::error::{Class, Failure};
-use crate::lease::schedule::{self, Retry};
-use crate::secret::{Secret, stored};
+use crate::lease::schedule::Retry;
+use crate::secret::Secret;
 use crate::time::Moment;
+
+use token::Up;
 
 /// Vault locks a whole role after five refusals, so one credential gets two.
 const REFUSALS: u32 = 2;
 
 /// How often a refused credential's file is looked at again.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
-
-/// A token is dead when Vault does not know it so many times in a row, so far apart.
-const STRIKES: u32 = 2;
-const STRIKE_WAIT: Duration = Duration::from_secs(1);
 
 /// Names one token of ours, to say which leases live under it.
 pub type SessionId = u64;
@@ -46,53 +46,6 @@ pub struct Kept {
     old: Vec<Up>,
     refused: BTreeMap<String, u32>,
     last_id: SessionId,
-}
-
-/// One token.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Up {
-    id: SessionId,
-    #[serde(with = "stored")]
-    token: Secret,
-    ours: bool,
-    opened: Moment,
-    expires: Option<Moment>,
-    term: Duration,
-    renewable: bool,
-    renew_at: Moment,
-    life: Life,
-    put_back: bool,
-    seen: Moment,
-    looked_up: bool,
-    #[serde(skip)]
-    ending: bool,
-    #[serde(skip)]
-    asked: Option<(Op, Ask)>,
-    #[serde(skip)]
-    retry: Retry,
-    #[serde(skip)]
-    doubted: bool,
-    /// Answers in a row that did not know the token: a standby may lag a login.
-    #[serde(skip)]
-    strikes: u32,
-}
-
-/// The longest that renewals can carry a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Life {
-    Unknown,
-    Limited,
-    Endless,
-    Ends(Moment),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ask {
-    Renew,
-    Measure,
-    PutBack,
-    Lookup,
-    Revoke,
 }
 
 /// What the session needs to know of the rest.
@@ -116,197 +69,6 @@ pub enum Turn {
     Quiet,
     /// This session is dead, and every lease under it.
     Died(SessionId),
-}
-
-impl Up {
-    fn new(cx: &mut Context, id: SessionId, token: Token, sent: Moment) -> Self {
-        let term = token.term.ttl.unwrap_or(Duration::MAX);
-        let expires = token.term.ttl.map(|ttl| sent + ttl);
-        let life = match (expires, token.term.renewable, token.term.periodic) {
-            (None, ..) | (Some(_), true, Some(true)) => Life::Endless,
-            // Somebody else's token is not stretched to learn how far it goes.
-            (Some(_), true, _) if !token.ours => Life::Endless,
-            (Some(end), false, _) => Life::Ends(end),
-            (Some(_), true, Some(false)) => Life::Limited,
-            (Some(_), true, None) => Life::Unknown,
-        };
-        Self {
-            id,
-            token: token.secret,
-            ours: token.ours,
-            opened: sent,
-            expires,
-            term,
-            renewable: token.term.renewable && expires.is_some(),
-            renew_at: schedule::renew_at(sent, term, cx.jitter()),
-            life,
-            put_back: false,
-            seen: sent,
-            looked_up: false,
-            ending: false,
-            asked: None,
-            retry: Retry::default(),
-            doubted: false,
-            strikes: 0,
-        }
-    }
-
-    fn end(&self) -> Option<Moment> {
-        match self.life {
-            Life::Ends(end) => Some(end),
-            Life::Unknown | Life::Limited | Life::Endless => None,
-        }
-    }
-
-    /// Whether a renewal would still gain anything.
-    fn gains(&self) -> bool {
-        let Some(expires) = self.expires else { return false };
-        self.renewable && self.end().is_none_or(|end| expires + Duration::from_secs(1) < end)
-    }
-
-    fn next(&self, around: &Surroundings) -> (Moment, Ask) {
-        let at_once = Moment::from_micros(0);
-        let (due, ask) = if self.ending {
-            (at_once, Ask::Revoke)
-        } else if self.doubted {
-            (at_once, Ask::Lookup)
-        } else if self.put_back {
-            (at_once, Ask::PutBack)
-        } else if around.started && self.life == Life::Unknown {
-            (at_once, Ask::Lookup)
-        } else if around.started && self.life == Life::Limited {
-            (at_once, Ask::Measure)
-        } else {
-            // A lookup that keeps failing must not stand before a renewal that is due.
-            let look = (self.retry.not_before(self.seen + around.lookup), Ask::Lookup);
-            if self.gains() && self.renew_at <= look.0 { (self.renew_at, Ask::Renew) } else { look }
-        };
-        (self.retry.not_before(due), ask)
-    }
-
-    /// When its successor should log in.
-    fn replace_at(&self, around: &Surroundings) -> Option<Moment> {
-        let end = self.end()?;
-        Some(schedule::replace_at(self.opened, end, self.term, around.overlap, 0.0))
-    }
-
-    fn step(&mut self, cx: &mut Context, around: &Surroundings) {
-        if self.asked.is_some() {
-            return;
-        }
-        let (due, ask) = self.next(around);
-        if due > cx.now {
-            return;
-        }
-        let op = cx.op();
-        self.asked = Some((op, ask));
-        let token = self.token.clone();
-        let command = match ask {
-            Ask::Renew | Ask::PutBack => {
-                let increment = self.ours.then_some(self.term);
-                Command::RenewToken { op, token, increment }
-            }
-            Ask::Measure => {
-                self.put_back = true;
-                cx.dirty();
-                let increment = Some(schedule::BEYOND_ANY_MAXIMUM);
-                Command::RenewToken { op, token, increment }
-            }
-            Ask::Lookup => Command::LookupToken { op, token },
-            Ask::Revoke => Command::RevokeToken { op, token },
-        };
-        cx.push(command);
-    }
-
-    /// Takes an answer; `false` when the token turned out to be dead.
-    fn seen(&mut self, cx: &mut Context, sent: Moment, result: Result<TokenTerm, Failure>) -> bool {
-        let Some((_, ask)) = self.asked.take() else { return true };
-        cx.dirty();
-        match result {
-            Ok(term) => {
-                let overdue = self.gains() && self.renew_at <= cx.now;
-                if ask != Ask::PutBack && !(ask == Ask::Lookup && overdue) {
-                    self.retry = Retry::default();
-                }
-                self.strikes = 0;
-                self.seen = sent;
-                self.answered(cx, ask, sent, term);
-                true
-            }
-            Err(failure) => self.refused(cx, ask, failure),
-        }
-    }
-
-    fn answered(&mut self, cx: &mut Context, ask: Ask, sent: Moment, term: TokenTerm) {
-        self.expires = term.ttl.map(|ttl| sent + ttl);
-        match ask {
-            Ask::Lookup => {
-                self.looked_up = true;
-                self.doubted = false;
-                if self.life == Life::Unknown {
-                    self.life = match (term.renewable, term.periodic, self.expires) {
-                        (_, _, None) | (true, Some(true), _) => Life::Endless,
-                        (true, ..) => Life::Limited,
-                        (false, _, Some(end)) => Life::Ends(end),
-                    };
-                }
-            }
-            Ask::Measure => {
-                self.life = self.expires.map_or(Life::Endless, Life::Ends);
-            }
-            Ask::Renew | Ask::PutBack => {
-                self.put_back = false;
-                let ttl = term.ttl.unwrap_or(self.term);
-                self.renew_at = schedule::renew_at(sent, ttl, cx.jitter());
-                if ask == Ask::Renew {
-                    cx.record(Record::SessionRenewed { ttl: term.ttl });
-                }
-            }
-            Ask::Revoke => {}
-        }
-    }
-
-    fn refused(&mut self, cx: &mut Context, ask: Ask, failure: Failure) -> bool {
-        let dead = match failure.class {
-            Class::Gone => true,
-            // With no right to look up, the first answer says so; later it means a dead token.
-            Class::Denied => ask == Ask::Lookup && self.looked_up,
-            Class::Again { .. }
-            | Class::Missing
-            | Class::Conflict
-            | Class::Unclear
-            | Class::Ours => false,
-        };
-        if dead {
-            self.strikes += 1;
-            self.doubted = true;
-            self.retry.failed(cx.now, STRIKE_WAIT);
-            return self.strikes < STRIKES;
-        }
-        let left = self.expires.map(|end| cx.now.until(end));
-        cx.back_off(&mut self.retry, left, &failure);
-        let final_no = matches!(failure.class, Class::Denied | Class::Ours | Class::Missing);
-        match ask {
-            Ask::Renew => {
-                self.doubted |= final_no;
-                cx.record(Record::SessionRenewalFailed { failure });
-            }
-            Ask::Lookup if final_no => {
-                self.doubted = false;
-                self.seen = cx.now;
-                if self.life == Life::Unknown {
-                    self.life = if self.renewable { Life::Limited } else { Life::Endless };
-                }
-            }
-            Ask::Measure if final_no => {
-                self.put_back = false;
-                self.life = self.expires.map_or(Life::Endless, Life::Ends);
-            }
-            Ask::PutBack if final_no => self.put_back = false,
-            Ask::Lookup | Ask::Measure | Ask::PutBack | Ask::Revoke => {}
-        }
-        true
-    }
 }
 
 impl Session {
@@ -552,7 +314,7 @@ impl Session {
     /// Asks Vault at once whether the token in use lives: another request was denied.
     pub fn doubt(&mut self) {
         if let Some(up) = &mut self.kept.up {
-            up.doubted |= up.looked_up || up.life == Life::Unknown;
+            up.doubt();
         }
     }
 

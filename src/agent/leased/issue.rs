@@ -1,0 +1,142 @@
+//! When a new lease is asked for, and what becomes of the answer.
+//!
+//! The issue is in the state before it is sent, within a budget that survives a crash loop.
+
+use super::{Candidate, Leased, RESERVE, Surroundings};
+use crate::agent::command::Command;
+use crate::agent::context::Context;
+use crate::agent::event::Op;
+use crate::agent::session::SessionId;
+use crate::audit::event::Record;
+use crate::error::{Class, Failure};
+use crate::lease::Grant;
+use crate::lease::machine::Lease;
+use crate::lease::schedule::{self, Retry};
+use crate::secret::Secret;
+use crate::time::Moment;
+
+impl Leased {
+    /// When the current lease must be replaced for the login to go on working.
+    pub(super) fn must_replace_at(&self, session: SessionId) -> Moment {
+        let at_once = Moment::from_micros(0);
+        let Some(lease) = &self.kept.current else { return at_once };
+        if lease.lost || lease.session != session || lease.source != self.policy.source {
+            return at_once;
+        }
+        let term = lease.grant.duration;
+        let last_chance = schedule::give_up_at(lease.expires, lease.term);
+        lease.end().map_or(last_chance, |end| {
+            schedule::replace_at(lease.issued, end, term, self.overlap(), lease.spread)
+                .min(last_chance)
+        })
+    }
+
+    /// When the current lease is to be replaced for its age.
+    pub(super) fn rotate_at(&self) -> Option<Moment> {
+        let lease = self.kept.current.as_ref()?;
+        let every = self.policy.rotate_every?;
+        Some(schedule::rotate_at(lease.issued, every, lease.spread))
+    }
+
+    /// When a new lease should be asked for, where one may be.
+    pub fn issue_at(&self, now: Moment, around: &Surroundings) -> Option<Moment> {
+        let (session, _) = around.session.token()?;
+        let idle = self.kept.candidate.is_none() && self.issuing.is_none();
+        (around.may_issue && idle).then(|| {
+            let budget = &self.kept.budget;
+            let must = self.must_replace_at(session).max(budget.next(now, 0));
+            let rotate = self.rotate_at().map(|at| at.max(budget.next(now, RESERVE)));
+            self.issue_retry.not_before(rotate.map_or(must, |at| at.min(must)))
+        })
+    }
+
+    /// Asks for a new lease; it is in the state before it is sent.
+    pub fn issue(&mut self, cx: &mut Context, (session, token): (SessionId, &Secret)) {
+        let op = cx.op();
+        self.issuing = Some((op, session));
+        self.kept.intent = Some(cx.now);
+        self.kept.asked_at = Some(cx.now);
+        cx.dirty();
+        cx.record(Record::IssueRequested { secret: self.name.clone() });
+        cx.push(Command::Issue { op, secret: self.name.clone(), token: token.clone() });
+    }
+
+    /// Takes the answer to an issue. `usable`: neither is the agent stopping, nor has the session
+    /// died meanwhile.
+    pub fn issued(
+        &mut self,
+        cx: &mut Context,
+        sent: Moment,
+        result: Result<Grant, Failure>,
+        usable: impl FnOnce(SessionId) -> bool,
+    ) {
+        let Some((_, session)) = self.issuing.take() else { return };
+        self.kept.intent = None;
+        cx.dirty();
+        match result {
+            Ok(grant) => {
+                self.kept.budget.spend(cx.now, Some(grant.duration));
+                let lease = Lease::new(cx, grant, &self.policy.source, session, sent);
+                cx.record(Record::LeaseIssued {
+                    secret: self.name.clone(),
+                    lease: lease.hash(),
+                    username: lease.grant.credential.username.clone(),
+                    ttl: lease.grant.duration,
+                    request_id: lease.grant.request_id.clone(),
+                });
+                self.refusals = 0;
+                self.probe = None;
+                self.probe_retry = Retry::default();
+                self.told_spent = false;
+                if usable(session) {
+                    let ready = self.policy.connection.is_none();
+                    self.kept.candidate = Some(Candidate { lease, ready });
+                } else {
+                    self.leave(cx, lease, true);
+                }
+            }
+            Err(failure) => {
+                self.failing = true;
+                let secret = self.name.clone();
+                if failure.class == Class::Unclear {
+                    self.kept.budget.spend(cx.now, None);
+                    cx.record(Record::IssueUnanswered { secret: secret.clone() });
+                }
+                let left = self.expires().map(|end| cx.now.until(end));
+                let retry_in = cx.back_off(&mut self.issue_retry, left, &failure);
+                cx.record(Record::IssueFailed { secret, failure, retry_in });
+            }
+        }
+    }
+
+    /// Whether the issue `op` is this secret's.
+    pub fn issues(&self, op: Op) -> bool {
+        self.issuing.is_some_and(|(issuing, _)| issuing == op)
+    }
+
+    /// The process ends and will not hear the answer to an issue that is under way.
+    pub fn abandon(&mut self, cx: &mut Context) {
+        if self.issuing.take().is_some() {
+            self.kept.intent = None;
+            self.kept.budget.spend(cx.now, None);
+            cx.record(Record::IssueUnanswered { secret: self.name.clone() });
+        }
+    }
+
+    /// Whether an issue is under way.
+    pub fn issuing(&self) -> bool {
+        self.issuing.is_some()
+    }
+
+    /// Says once why a login that must be replaced is not.
+    pub(super) fn step_budget(&mut self, cx: &mut Context, around: &Surroundings) {
+        let Some((session, _)) = around.session.token() else { return };
+        let must = self.must_replace_at(session) <= cx.now && around.may_issue;
+        let idle = self.kept.candidate.is_none() && self.issuing.is_none();
+        if must && idle && !self.told_spent && self.kept.budget.left(cx.now) == 0 {
+            self.told_spent = true;
+            let retry_in = cx.now.until(self.kept.budget.next(cx.now, 0));
+            cx.record(Record::BudgetSpent { secret: self.name.clone(), retry_in });
+        }
+    }
+}

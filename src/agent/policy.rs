@@ -1,0 +1,100 @@
+//! What the agent shall do: the decisions' part of the configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agent::command::TargetName;
+use crate::snapshot::{Connection, SecretName};
+
+/// What the agent shall do; valid by construction.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Every secret, enabled ones only.
+    pub secrets: BTreeMap<SecretName, SecretPolicy>,
+    /// For each notify target the secrets that it wants to hear of.
+    pub targets: BTreeMap<TargetName, BTreeSet<SecretName>>,
+    /// What becomes of the leases on SIGTERM.
+    pub on_stop: OnStop,
+    /// How long a stop may take.
+    pub stop_timeout: Duration,
+}
+
+/// What becomes of the leases when the agent stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStop {
+    /// They work for `grace` more.
+    Drain,
+    /// They end at once.
+    Revoke,
+    /// They are left for the next process.
+    Keep,
+}
+
+/// How one secret is kept fresh.
+#[derive(Clone, Debug)]
+pub enum SecretPolicy {
+    /// By leases: each issue makes a new login.
+    Leased(LeasedPolicy),
+    /// By asking for its version now and then.
+    Polled(PolledPolicy),
+}
+
+/// How a leased secret is kept fresh.
+#[derive(Clone, Debug)]
+pub struct LeasedPolicy {
+    /// Where the leases come from, as text; when it changes, the lease is replaced.
+    pub source: String,
+    /// Whether nothing is published without it.
+    pub required: bool,
+    /// Where the login is used: where to prove it and to count its sessions.
+    pub connection: Option<Arc<Connection>>,
+    /// The evidence that ends an old login.
+    pub confirm: Confirm,
+    /// How long the old login works after the evidence.
+    pub grace: Duration,
+    /// After which time without evidence the old login is ended all the same.
+    pub unconfirmed_after: Option<Duration>,
+    /// Replace at least this often; without it as late as Vault allows.
+    pub rotate_every: Option<Duration>,
+    /// How often to ask Vault whether token and lease still live.
+    pub lookup: Duration,
+}
+
+/// How a polled secret is kept fresh.
+#[derive(Clone, Debug)]
+pub struct PolledPolicy {
+    /// Where the value comes from, as text; when it changes, the value is read anew.
+    pub source: String,
+    /// Whether nothing is published without it.
+    pub required: bool,
+    /// How often to ask.
+    pub poll: Duration,
+}
+
+/// The evidence that an app has moved to the new login, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confirm {
+    /// None is wanted.
+    None,
+    /// Every target of the secret acknowledged it.
+    Told,
+    /// Sessions of the new role are there and of the old none.
+    Moved,
+}
+
+impl LeasedPolicy {
+    /// For a secret that the configuration no longer has: its leases drain.
+    pub(super) fn retired(grace: Duration) -> Self {
+        Self {
+            source: String::new(),
+            required: false,
+            connection: None,
+            confirm: Confirm::None,
+            grace,
+            unconfirmed_after: None,
+            rotate_every: None,
+            lookup: super::LOOKUP,
+        }
+    }
+}

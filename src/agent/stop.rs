@@ -1,0 +1,61 @@
+//! The end of the agent: what the stop policy asks for, within its time.
+
+use super::{Agent, OnStop};
+use crate::agent::command::Command;
+use crate::agent::context::Context;
+use crate::agent::leased::Leased;
+use crate::audit::event::Record;
+use crate::time::Moment;
+
+/// A stop that is under way.
+pub(super) struct Stop {
+    pub(super) deadline: Moment,
+    /// From here on the tokens are revoked whatever is still under them.
+    pub(super) tokens_at: Moment,
+    pub(super) exited: bool,
+}
+
+impl Agent {
+    pub(super) fn begin_stop(&mut self, cx: &mut Context) {
+        if self.stop.is_some() {
+            return;
+        }
+        let leases = self.leases();
+        cx.record(Record::Stopping { leases });
+        self.stop = Some(Stop {
+            deadline: cx.now + self.stop_timeout,
+            tokens_at: cx.now + self.stop_timeout / 2,
+            exited: false,
+        });
+        let on_stop = self.on_stop;
+        for secret in self.leased.values_mut().chain(self.retired.values_mut()) {
+            match on_stop {
+                OnStop::Drain => secret.drain_all(cx, true),
+                OnStop::Revoke => secret.end_all(cx),
+                OnStop::Keep => {}
+            }
+        }
+    }
+
+    pub(super) fn step_stop(&mut self, cx: &mut Context) {
+        let leases = self.leases();
+        let settled = self.leased.values().chain(self.retired.values()).all(Leased::settled);
+        let idle = self.leased.values().all(|secret| !secret.issuing());
+        let Some(stop) = &mut self.stop else { return };
+        let done = match self.on_stop {
+            OnStop::Keep => idle,
+            OnStop::Drain => settled,
+            OnStop::Revoke => {
+                let over = (leases == 0 && idle) || cx.now >= stop.tokens_at;
+                over && !self.session.end_all()
+            }
+        };
+        if (done || cx.now >= stop.deadline) && !stop.exited {
+            stop.exited = true;
+            self.leased.values_mut().for_each(|secret| secret.abandon(cx));
+            cx.record(Record::Stopped { leases });
+            cx.dirty();
+            cx.push(Command::Exit);
+        }
+    }
+}

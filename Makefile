@@ -4,6 +4,8 @@ SECONDS := 30
 TOOLS := tests/support/setup.sh
 # Live tests mostly wait, so more of them run side by side than there are cores.
 TEST_THREADS := 12
+# Those that keep programs querying run two at a time; `.config/nextest.toml` says the same.
+LOAD := kills:: rotation::
 PYTHON := target/tools/venv/bin/python
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
@@ -26,7 +28,9 @@ ifdef NEXTEST
 	@tests/support/servers.py -- cargo nextest run --test-threads $(TEST_THREADS)
 else
 	@cargo test --no-run
-	@tests/support/servers.py -- timeout 900 cargo test -- --test-threads $(TEST_THREADS)
+	@tests/support/servers.py -- timeout 900 cargo test -- \
+		--test-threads $(TEST_THREADS) $(addprefix --skip ,$(LOAD))
+	@tests/support/servers.py -- timeout 900 cargo test -- --test-threads 2 $(LOAD)
 endif
 
 check: ## format, lints, documentation, and what the dependencies may be

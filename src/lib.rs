@@ -1,27 +1,32 @@
-//! Leasehold keeps a service's credentials fresh.
+//! Leasehold keeps the secrets of one service fresh while the service runs.
 //!
-//! It leases database logins from Vault or OpenBao, reads keys and other secrets, publishes all of
-//! them as files in one atomic step, tells the service, and ends an old login only when nothing
-//! uses it any more.
+//! Three rings. The outer one talks to the world, the middle one is a loop, the inner one decides
+//! and knows nothing of either:
 //!
 //! ```text
-//!   events in ─────────────▶ decisions (pure) ─────────────▶ effects out
-//!   Vault's answers          agent                           vault     login issue renew revoke
-//!   the clock                 ├ session ─┬ leased            postgres  try a login, count sessions
-//!   changed files             │          └ polled            publish   files on a tmpfs
-//!   signals                   ├ publication                  notice    tell the app
-//!        ▲                    └ target                       audit     log line, metric
-//!        └──────────────────────── driver turns the crank ◀──────┘
-//!
-//!   data:    Vault ─▶ Grant ─▶ Lease ─▶ Snapshot ─▶ Rendering ─▶ Visible ─▶ Notice delivered
-//!   module:  vault    vault    lease    snapshot    render       publish    notice
+//!     Vault       database        files        service     signals, scrapes
+//!       |            |              |             |               |
+//!   +---+------------+--------------+-------------+---------------+-----------+
+//!   | vault      postgres     publish, watch   notice     process, server     |  acts once,
+//!   |                                                     state, logs, metrics|  says how it went
+//!   +------+------------------------------------------------------^-----------+
+//!          | Event                                                | Command
+//!   +------v------------------------------------------------------+-----------+
+//!   | driver                                                                  |  one loop
+//!   +------+------------------------------------------------------^-----------+
+//!          | handle(now, event)                                   | commands
+//!   +------v------------------------------------------------------+-----------+
+//!   | agent: session, a leased or polled secret each, publication, targets    |  decides
+//!   +-------------------------------------------------------------------------+
 //! ```
 //!
-//! Start reading at [`agent::event`] and [`agent::command`]: what may happen and what may be done
-//! about it. `Agent::handle(now, Event) -> Vec<Command>` and `Agent::next_wakeup()` hold every
-//! decision and do no I/O. [`driver`] is the one loop that does.
+//! What may happen is listed in [`agent::event`], what may be done about it in [`agent::command`]:
+//! read these two first, then [`agent`], which turns the one into the other, and [`driver`], which
+//! carries it out. To follow one login through the program: [`vault`] receives it, [`lease`] counts
+//! its time, [`snapshot`] puts it beside the others, [`render`] writes the bytes of the files,
+//! [`publish`] makes them visible, and [`notice`] says so.
 //!
-//! Layers, each knowing only those above it:
+//! Modules in reading order; each layer uses only those above it:
 //!
 //! | layer | modules |
 //! |---|---|

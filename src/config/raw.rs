@@ -188,7 +188,12 @@ impl<'a> Section<'a> {
                 self.problem(key, "a variable puts a control character or a line break into it");
                 None
             }
-            Ok(text) => (!text.is_empty()).then_some(text),
+            Ok(text) if text.is_empty() => {
+                let hint = "set its variable, or give a default: `${NAME:-…}`";
+                self.problem_hint(key, "is empty once its variables are put in", hint);
+                None
+            }
+            Ok(text) => Some(text),
             Err(ExpandError::Open) => {
                 self.problem(key, "has a `${` without its `}`");
                 None
@@ -205,6 +210,24 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// As [`Section::expanded`], where text of nothing but empty variables is as good as none.
+    pub(super) fn optional(&self, key: &str) -> Option<String> {
+        (!self.is_blank(key)).then(|| self.expanded(key)).flatten()
+    }
+
+    /// Whether nothing stands at `key`, or only variables that are empty.
+    pub(super) fn is_blank(&self, key: &str) -> bool {
+        match self.get(key) {
+            None => true,
+            Some(Node::Text(text) | Node::Given { text, .. }) => {
+                expand(text, self.reading.environment).is_ok_and(|text| text.is_empty())
+            }
+            Some(
+                Node::Null | Node::Boolean(_) | Node::Number(_) | Node::List(_) | Node::Map(_),
+            ) => false,
+        }
+    }
+
     /// A file or directory, absolute, with every `${…}` replaced.
     pub(super) fn file(&self, key: &str) -> Option<PathBuf> {
         let text = self.expanded(key)?;
@@ -213,6 +236,11 @@ impl<'a> Section<'a> {
             return None;
         }
         Some(PathBuf::from(text))
+    }
+
+    /// As [`Section::file`], where text of nothing but empty variables is as good as none.
+    pub(super) fn optional_file(&self, key: &str) -> Option<PathBuf> {
+        (!self.is_blank(key)).then(|| self.file(key)).flatten()
     }
 
     /// `true` or `false`.
@@ -275,20 +303,34 @@ impl<'a> Section<'a> {
         words: &[(&str, T)],
         later: &[&str],
     ) -> Option<T> {
-        let text = self.text(key)?;
+        self.word(key, &self.text(key)?, words, later)
+    }
+
+    /// As [`Section::choice`], with every `${…}` replaced.
+    pub(super) fn expanded_choice<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Option<T> {
+        self.word(key, &self.expanded(key)?, words, &[])
+    }
+
+    fn word<T: Copy>(
+        &self,
+        key: &str,
+        text: &str,
+        words: &[(&str, T)],
+        later: &[&str],
+    ) -> Option<T> {
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*value);
         }
-        if later.contains(&text.as_str()) {
+        if later.contains(&text) {
             self.problem(key, format!("not in this version: `{text}`"));
             return None;
         }
         let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        let hint = match nearest(&text, known.iter().copied()) {
+        let hint = match nearest(text, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("one of {}", known.join(", ")),
         };
-        self.problem_hint(key, format!("unknown word: `{}`", shown(&text)), hint);
+        self.problem_hint(key, format!("unknown word: `{}`", shown(text)), hint);
         None
     }
 
@@ -323,4 +365,9 @@ impl<'a> Section<'a> {
 pub(super) fn shown(text: &str) -> String {
     let short: String = text.chars().take(40).flat_map(char::escape_debug).collect();
     if text.chars().count() > 40 { format!("{short}…") } else { short }
+}
+
+/// A wrong URL as a message may show it: a secret often stands in what follows the `?`.
+pub(super) fn shown_url(url: &str) -> String {
+    shown(url.split(['?', '#']).next().unwrap_or_default())
 }

@@ -3,6 +3,7 @@
 //! Receives the tree of the file, gives a [`Config`] that is valid as a whole. Never gives up at
 //! the first problem: all are found, then nothing is given.
 
+mod connection;
 mod notify;
 mod publish;
 mod secrets;
@@ -123,12 +124,16 @@ fn state(top: &Section<'_>, publish: Option<&PathBuf>) -> Option<state::Settings
         true => section.file("directory")?,
         false => PathBuf::from(STATE_DIRECTORY),
     };
-    if publish.is_some_and(|publish| directory.starts_with(publish)) {
-        section.problem_hint(
-            "directory",
-            "must not be inside `publish.directory`",
-            "the state holds every secret: give it a volume that the app does not mount",
-        );
+    let hint = "every secret is in the state: keep it where the app cannot look";
+    match publish {
+        Some(publish) if directory.starts_with(publish) => {
+            section.problem_hint("directory", "must not be inside `publish.directory`", hint);
+        }
+        Some(publish) if publish.starts_with(&directory) => {
+            let text = "must not be inside `state.directory`";
+            top.problem_hint("publish.directory", text, hint);
+        }
+        Some(_) | None => {}
     }
     Some(state::Settings { directory, allow_disk: section.boolean("allow_disk", false) })
 }

@@ -77,7 +77,7 @@ fn confirm_is_the_strongest_that_can_be_had() {
         leased(&good(&format!("{VAULT}{secrets}{PUBLISH}{notify}"), &[]), "db").confirm
     };
     let target = "notify: [{ name: a, signal: { pid_file: /p, signal: HUP } }]\n";
-    let connection = ", connection: { host: h, dbname: d }";
+    let connection = ", connection: { host: h, dbname: d, sslmode: require }";
     assert_eq!(with("", ""), Confirm::None);
     assert_eq!(with("", target), Confirm::Told);
     assert_eq!(with(connection, target), Confirm::Moved);

@@ -30,6 +30,9 @@ import urllib.request
 READY_SECONDS = 30
 STOP_SECONDS = 10
 PREFIX = "leasehold-servers-"
+MEMORY = "/dev/shm"
+# What the servers may write in a whole run; in a container there are often 64 MB.
+ROOM = 512 * 1024 * 1024
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -105,15 +108,23 @@ def end(process, polite):
             process.wait(patience)
 
 
+def roomy(directory):
+    """Whether `directory` can be written and has room for both servers."""
+    with contextlib.suppress(OSError):
+        found = os.statvfs(directory)
+        return os.access(directory, os.W_OK) and found.f_bavail * found.f_frsize >= ROOM
+    return False
+
+
 @contextlib.contextmanager
 def memory_directory():
-    """A directory that is gone afterwards, in memory where the machine has such a place."""
-    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
-    for left in glob.glob(f"{base}/{PREFIX}*"):
+    """A directory that is gone afterwards, in memory where the machine has room for it there."""
+    elsewhere = tempfile.gettempdir()
+    for left in glob.glob(f"{MEMORY}/{PREFIX}*") + glob.glob(f"{elsewhere}/{PREFIX}*"):
         with contextlib.suppress(OSError), open(f"{left}/lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left)
-    path = tempfile.mkdtemp(prefix=PREFIX, dir=base)
+    path = tempfile.mkdtemp(prefix=PREFIX, dir=MEMORY if roomy(MEMORY) else elsewhere)
     os.chmod(path, 0o711)
     with open(f"{path}/lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -48,8 +48,9 @@ servers() {
   if ! postgresql_server; then
     debian postgresql-common
     # Debian starts a server with the package; nobody asked for one.
-    as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' \
-      /etc/postgresql-common/createcluster.conf
+    local settings=/etc/postgresql-common/createcluster.conf
+    say "writing create_main_cluster = false into $settings, so that no server is started"
+    as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' "$settings"
     debian postgresql
   fi
   command -v python3 >/dev/null || debian python3

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::Uri;
 
 use crate::agent::command::TargetName;
-use crate::config::raw::{Keys, Section, shown};
+use crate::config::raw::{Keys, Section, shown, shown_url};
 use crate::config::resolve::secrets::Secrets;
 use crate::config::tree::Node;
 use crate::config::value;
@@ -81,7 +81,10 @@ fn wants(section: &Section<'_>, secrets: &Secrets) -> BTreeSet<SecretName> {
     if !section.has("secrets") {
         return secrets.enabled().cloned().collect();
     }
-    let listed = section.list("secrets").unwrap_or_default();
+    let Some(listed) = section.list("secrets") else { return BTreeSet::new() };
+    if listed.is_empty() {
+        section.problem("secrets", "names no secret");
+    }
     secrets.check(section, "secrets", &listed).into_iter().collect()
 }
 
@@ -90,7 +93,7 @@ fn settings(section: &Section<'_>) -> Option<Settings> {
         (true, false) => {
             let http = section.section("http", HTTP);
             let timeout = http.duration("timeout", Duration::from_millis(100));
-            let signing_key_file = http.file("signing_key_file");
+            let signing_key_file = http.optional_file("signing_key_file");
             let url = url(&http)?;
             let channel = Channel::Http { url, signing_key_file };
             Some(Settings { channel, timeout: timeout.unwrap_or(TIMEOUT) })
@@ -136,7 +139,7 @@ fn url(http: &Section<'_>) -> Option<String> {
         return None;
     }
     let wrong = |what: &str, hint: &str| {
-        http.problem_hint("url", format!("{what}: `{}`", shown(&text)), hint.to_owned());
+        http.problem_hint("url", format!("{what}: `{}`", shown_url(&text)), hint.to_owned());
         None
     };
     let example = "write it as `http://127.0.0.1:8000/path`";

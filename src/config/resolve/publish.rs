@@ -26,6 +26,12 @@ const LATER_FORMATS: [&str; 8] =
 /// Names that the publish directory needs for itself.
 const RESERVED: [&str; 3] = ["current", ".generations", "status.json"];
 
+/// So begins what is about to replace one of them.
+const TEMPORARY: &str = ".new-";
+
+/// How many parts a path may have.
+const DEEPEST: usize = 16;
+
 /// More files are a mistake.
 const MOST_FILES: usize = 256;
 
@@ -93,6 +99,12 @@ fn check_path(section: &Section<'_>, path: &str, all: &[&String]) {
     let first = path.split('/').next().unwrap_or_default();
     if RESERVED.contains(&first) {
         section.problem(path, format!("the directory needs `{first}` for itself"));
+    }
+    if first.starts_with(TEMPORARY) {
+        section.problem(path, format!("the directory needs names with `{TEMPORARY}` for itself"));
+    }
+    if path.split('/').count() > DEEPEST {
+        section.problem(path, format!("has more than {DEEPEST} parts"));
     }
     if all.iter().any(|other| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))) {
         section.problem(path, "is a file here and a directory in the path of another file");

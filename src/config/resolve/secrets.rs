@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::agent::command::TargetName;
 use crate::agent::{Confirm, LeasedPolicy, PolledPolicy, SecretPolicy};
 use crate::config::raw::{Keys, Section, shown};
+use crate::config::resolve::connection;
 use crate::config::value;
-use crate::snapshot::{Connection, SecretName, SslMode};
+use crate::snapshot::{Connection, SecretName};
 use crate::vault::Source;
 
 const KEYS: Keys = Keys {
@@ -34,18 +35,6 @@ const DATABASE_ONLY: [&str; 6] =
 const DATABASE: Keys = Keys { known: &["mount", "role"], later: &["static"] };
 
 const KV: Keys = Keys { known: &["mount", "path", "engine", "poll"], later: &["version"] };
-
-const CONNECTION: Keys =
-    Keys { known: &["host", "port", "dbname", "sslmode", "sslrootcert"], later: &[] };
-
-const SSL_MODES: [SslMode; 6] = [
-    SslMode::Disable,
-    SslMode::Allow,
-    SslMode::Prefer,
-    SslMode::Require,
-    SslMode::VerifyCa,
-    SslMode::VerifyFull,
-];
 
 /// Vault counts leases in whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
@@ -275,57 +264,13 @@ fn database(section: &Section<'_>) -> Database {
     };
     let words = [("moved", Confirm::Moved), ("told", Confirm::Told), ("none", Confirm::None)];
     Database {
-        connection: connection(section),
+        connection: connection::resolve(section).map(Arc::new),
         confirm: section.choice("confirm", &words, &[]),
         grace,
         unconfirmed_after,
         rotate_every: section.duration("rotate_every", SECOND),
         lookup: section.duration("lookup", SHORTEST_POLL).unwrap_or(Duration::from_secs(30)),
     }
-}
-
-fn connection(section: &Section<'_>) -> Option<Arc<Connection>> {
-    if !section.has("connection") {
-        return None;
-    }
-    let below = section.section("connection", CONNECTION);
-    below.require("host");
-    below.require("dbname");
-    let hosts = below.expanded("host").map(|text| {
-        let hosts: Vec<String> = text.split(',').map(|host| host.trim().to_owned()).collect();
-        if hosts.iter().any(|host| host.is_empty() || host.contains(char::is_whitespace)) {
-            below
-                .problem("host", format!("not a host, or several with commas: `{}`", shown(&text)));
-        }
-        hosts
-    });
-    let port = match below.has("port") {
-        true => below.number("port").and_then(|port| {
-            let port = u16::try_from(port).ok().filter(|port| *port != 0);
-            if port.is_none() {
-                below.problem("port", "must be from 1 to 65535");
-            }
-            port
-        }),
-        false => Some(5432),
-    };
-    let words = SSL_MODES.map(|mode| (mode.as_str(), mode));
-    let sslmode = below.choice("sslmode", &words, &[]).unwrap_or(SslMode::VerifyFull);
-    let sslrootcert = below
-        .has("sslrootcert")
-        .then(|| below.file("sslrootcert"))
-        .flatten()
-        .map(|path| path.to_string_lossy().into_owned());
-    let dbname = below.expanded("dbname");
-    // A connection that is wrong in some key is a connection all the same: without one, what
-    // depends on it would be reported too.
-    Some(Arc::new(Connection {
-        hosts: hosts.unwrap_or_default(),
-        port: port.unwrap_or_default(),
-        dbname: dbname.unwrap_or_default(),
-        sslmode,
-        sslrootcert,
-    }))
 }
 
 /// The mount at `mount`, `default` where there is none.

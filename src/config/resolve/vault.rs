@@ -2,7 +2,7 @@
 
 use hyper::Uri;
 
-use crate::config::raw::{Keys, Section, shown};
+use crate::config::raw::{Keys, Section, shown_url};
 use crate::secret::Secret;
 use crate::vault::{Auth, Settings};
 
@@ -18,8 +18,8 @@ const APPROLE: Keys =
 pub(super) fn resolve(top: &Section<'_>) -> Option<Settings> {
     let section = top.section("vault", KEYS);
     let address = address(&section);
-    let namespace = section.text("namespace").unwrap_or_default();
-    let ca_cert = section.file("ca_cert");
+    let namespace = section.optional("namespace").unwrap_or_default();
+    let ca_cert = section.optional_file("ca_cert");
     let auth = auth(&section);
     Some(Settings { address: address?, namespace, ca_cert, auth: auth? })
 }
@@ -36,7 +36,7 @@ fn address(section: &Section<'_>) -> Option<String> {
         return None;
     }
     let wrong = |what: &str| {
-        let problem = format!("{what}: `{}`", shown(&text));
+        let problem = format!("{what}: `{}`", shown_url(&text));
         section.problem_hint("address", problem, "write it as `https://vault.internal:8200`");
         None
     };
@@ -45,7 +45,7 @@ fn address(section: &Section<'_>) -> Option<String> {
         return wrong("has no host");
     };
     if !uri.path().trim_matches('/').is_empty() || uri.query().is_some() {
-        return wrong("must have no path");
+        return wrong("must have no path and no query");
     }
     match uri.scheme_str() {
         Some("https") => {}
@@ -111,6 +111,12 @@ fn from_file(section: &Section<'_>, auth: &Section<'_>) -> Option<Auth> {
             })
         }
         (false, true) => Some(Auth::TokenFile(auth.file("token_file")?)),
-        (false, false) => None,
+        (false, false) => {
+            // Any other key has been reported; one message is enough.
+            if auth.entries().all(|(key, _)| AUTH.known.contains(&key.as_str())) {
+                section.problem_hint("auth", "missing", "give `approle` or `token_file`");
+            }
+            None
+        }
     }
 }

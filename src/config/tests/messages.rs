@@ -116,12 +116,30 @@ fn rules_between_keys() {
             "  secrets.db.kv: must not stand beside `database`: a secret has one source",
         ),
         (
-            secret(", connection: { host: 'a,,b', dbname: d, port: 0 }"),
+            secret(", connection: { host: 'a,,b', dbname: d, port: 0, sslmode: require }"),
             "  secrets.db.connection.host: not a host, or several with commas: `a,,b`\n  secrets.db.connection.port: must be from 1 to 65535",
         ),
         (
             secret(", connection: { host: '${NO}', dbname: d }"),
             "  secrets.db.connection.host: the variable `NO` is not set\n    hint: set it, or give a default: `${NO:-…}`",
+        ),
+        (
+            secret(", connection: { host: 'h,/run/pg', dbname: d }"),
+            "  secrets.db.connection.sslrootcert: missing: with sslmode `verify-full` the database's certificate is checked\n    hint: write `sslrootcert: /…/ca.pem`, or choose another `sslmode`",
+        ),
+        (
+            secret(
+                ", connection: { host: h, dbname: d, sslmode: verify-ca, sslrootcert: '${NO:-}' }",
+            ),
+            "  secrets.db.connection.sslrootcert: missing: with sslmode `verify-ca` the database's certificate is checked\n    hint: write `sslrootcert: /…/ca.pem`, or choose another `sslmode`",
+        ),
+        (
+            secret(", connection: { host: h, dbname: d, sslmode: '${NO:-verify_full}' }"),
+            "  secrets.db.connection.sslmode: unknown word: `verify_full`\n    hint: did you mean `verify-full`?",
+        ),
+        (
+            secret(", connection: { host: h, dbname: d, sslrootcert: ca.pem }"),
+            "  secrets.db.connection.sslrootcert: must be an absolute path without `..`",
         ),
         (
             secret(", enabled: false"),
@@ -143,6 +161,14 @@ fn rules_between_keys() {
             file("status.json: { format: json, secrets: [db] }"),
             "  publish.files.status.json: the directory needs `status.json` for itself",
         ),
+        (
+            file(".new-a/b: { format: json, secrets: [db] }"),
+            "  publish.files..new-a/b: the directory needs names with `.new-` for itself",
+        ),
+        (
+            file(&format!("{}x: {{ format: json, secrets: [db] }}", "d/".repeat(16))),
+            "  publish.files.d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/x: has more than 16 parts",
+        ),
         (file("a: { format: raw, secret: m }"), "  publish.files.a.field: missing"),
         (
             file("a: { format: json, secrets: [db, db], alias: x }"),
@@ -162,6 +188,14 @@ fn rules_between_keys() {
             "  notify[0].http.url: must be on this machine: `http://10.0.0.1/`\n    hint: write it as `http://127.0.0.1:8000/path`",
         ),
         (
+            notify("{ name: a, http: { url: 'https://127.0.0.1/?token=canary#canary' } }"),
+            "  notify[0].http.url: must begin with `http://`: `https://127.0.0.1/`\n    hint: a notice stays on this machine",
+        ),
+        (
+            notify("{ name: a, secrets: [], http: { url: 'http://127.0.0.1/' } }"),
+            "  notify[0].secrets: names no secret",
+        ),
+        (
             notify("{ name: a, signal: { pid_file: /p, signal: KILL } }"),
             "  notify[0].signal.signal: not a signal that can tell a process: `KILL`\n    hint: one of HUP, USR1, USR2, INT, QUIT, TERM, WINCH, CONT",
         ),
@@ -176,7 +210,15 @@ fn rules_between_keys() {
         ),
         (
             vault("address: 'https://v/v1', auth: { token_file: /t }"),
-            "  vault.address: must have no path: `https://v/v1`\n    hint: write it as `https://vault.internal:8200`",
+            "  vault.address: must have no path and no query: `https://v/v1`\n    hint: write it as `https://vault.internal:8200`",
+        ),
+        (
+            vault("address: 'https://v?token=canary', auth: { token_file: /t }"),
+            "  vault.address: must have no path and no query: `https://v`\n    hint: write it as `https://vault.internal:8200`",
+        ),
+        (
+            vault("address: 'https://v', auth: { token_file: '' }"),
+            "  vault.auth: missing\n    hint: give `approle` or `token_file`",
         ),
         (
             vault("address: 'v:8200', auth: { token_file: /t }"),
@@ -194,12 +236,65 @@ fn rules_between_keys() {
         ),
         (
             format!("{VAULT}{DB}{PUBLISH}state: {{ directory: /run/app/state }}"),
-            "  state.directory: must not be inside `publish.directory`\n    hint: the state holds every secret: give it a volume that the app does not mount",
+            "  state.directory: must not be inside `publish.directory`\n    hint: every secret is in the state: keep it where the app cannot look",
+        ),
+        (
+            format!("{VAULT}{DB}{PUBLISH}state: {{ directory: /run }}"),
+            "  publish.directory: must not be inside `state.directory`\n    hint: every secret is in the state: keep it where the app cannot look",
         ),
         (format!("{VAULT}{DB}{PUBLISH}init_timeout: 2m"), "  init_timeout: not in this version"),
     ] {
         check(&text, &[expected]);
     }
+}
+
+#[test]
+fn a_value_that_its_variables_leave_empty_is_told() {
+    let secret = |connection: &str| {
+        format!("secrets: {{ db: {{ database: {{ role: r }}, {connection} }} }}\n")
+    };
+    let vault = |vault: &str| format!("vault: {{ {vault} }}\n{DB}{PUBLISH}");
+    let connection =
+        |keys: &str| format!("{VAULT}{}{PUBLISH}", secret(&format!("connection: {{ {keys} }}")));
+    let target =
+        |channel: &str| format!("{VAULT}{DB}{PUBLISH}notify: [{{ name: a, {channel} }}]\n");
+    for (key, text) in [
+        ("vault.address", vault("address: '${NO:-}', auth: { token_file: /t }")),
+        ("vault.auth.token_file", vault("address: 'https://v', auth: { token_file: '${NO:-}' }")),
+        ("publish.directory", format!("{VAULT}{DB}{}", PUBLISH.replace("/run/app", "'${NO:-}'"))),
+        ("state.directory", format!("{VAULT}{DB}{PUBLISH}state: {{ directory: '${{NO:-}}' }}")),
+        ("listen.probes", format!("{VAULT}{DB}{PUBLISH}listen: {{ probes: '${{NO:-}}' }}")),
+        ("secrets.db.connection.host", connection("host: '${NO:-}', dbname: d")),
+        ("secrets.db.connection.port", connection("host: /h, dbname: d, port: '${NO:-}'")),
+        ("secrets.db.connection.dbname", connection("host: /h, dbname: '${NO:-}'")),
+        ("secrets.db.connection.sslmode", connection("host: h, dbname: d, sslmode: '${NO:-}'")),
+        ("notify[0].http.url", target("http: { url: '${NO:-}' }")),
+        ("notify[0].signal.pid_file", target("signal: { pid_file: '${NO:-}', signal: HUP }")),
+    ] {
+        let expected = format!(
+            "  {key}: is empty once its variables are put in\n    hint: set its variable, or give a default: `${{NAME:-…}}`"
+        );
+        check(&text, &[&expected]);
+    }
+}
+
+#[test]
+fn what_need_not_be_there_may_come_out_empty() {
+    let text = "vault: { address: 'https://v', namespace: '${NO:-}', ca_cert: '${NO:-}', auth: { token_file: /t } }
+secrets: { db: { database: { role: r }, connection: { host: '/run/a,/run/b', dbname: d, sslrootcert: '${NO:-}' } } }
+notify: [{ name: a, http: { url: 'http://127.0.0.1/', signing_key_file: '${NO:-}' } }]
+";
+    let text = format!("{text}{PUBLISH}");
+    let config = good(&text, &[]);
+    assert_eq!((config.vault.namespace.as_str(), &config.vault.ca_cert), ("", &None));
+    let connection = leased(&config, "db").connection.unwrap();
+    assert_eq!((connection.sslmode, &connection.sslrootcert), (SslMode::VerifyFull, &None));
+
+    let config = good(&text, &[("NO", "/set")]);
+    assert_eq!(config.vault.namespace, "/set");
+    assert_eq!(config.vault.ca_cert, Some(PathBuf::from("/set")));
+    let connection = leased(&config, "db").connection.unwrap();
+    assert_eq!(connection.sslrootcert.as_deref(), Some("/set"));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Every decision of the agent, with no I/O.
 //!
 //! Receives [`event::Event`]s and the time, gives [`command::Command`]s. Never reads a clock, a
-//! file, the environment or true randomness: a year of rotations with faults runs in milliseconds.
+//! file, the environment or true randomness, so tests give it any time that they like.
 //!
-//! The agent is made of parts that each own their state: [`session`], [`leased`] and [`polled`]
-//! secrets, the [`publication`], one [`target`] for each notify entry. Only `Agent` passes facts
-//! between them: session up, value of a secret, version visible, version told.
+//! Each part keeps its own state: [`session`], [`leased`] and [`polled`] secrets, the
+//! [`publication`], one [`target`] for each notify entry. What one part learns and another needs
+//! goes through `Agent`.
 
 pub mod command;
 pub mod context;

@@ -55,7 +55,7 @@ pub struct Settings {
 /// 6. Make a link to the new directory under a random name. \[old set; `open` sweeps it]
 /// 7. Rename it to `current`. **This is the moment.** \[new set, and so from here on]
 /// 8. Remove links to names that the set no longer has. \[they lead nowhere]
-/// 9. Remove generations that are neither of the last two nor pointed to within
+/// 9. Remove old generations, all but the last two and those that `current` showed within
 ///    [`Settings::keep`]. \[they take space]
 /// 10. Keep room for one more set. \[the next rehearsal does]
 ///

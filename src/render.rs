@@ -64,7 +64,7 @@ pub enum Format {
     },
 }
 
-/// The bytes of every file of a snapshot, by path.
+/// What each file of a set holds, by its path.
 #[derive(Clone, Default)]
 pub struct Rendering {
     /// The files; one that names an optional secret without a value is not among them.

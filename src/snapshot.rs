@@ -1,4 +1,4 @@
-//! The values of all secrets at one generation.
+//! What every secret is worth at one point.
 //!
 //! Built by the agent from what it holds, taken by `render` to make files. Immutable, complete,
 //! and cheap to clone.
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::secret::{Credential, Secret, stored};
 use crate::time::Moment;
 
-/// The number of a snapshot; it only grows.
+/// Counts snapshots upwards, never back.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -57,7 +57,7 @@ pub struct LeasedPolicy {
     pub unconfirmed_after: Option<Duration>,
     /// Replace at least this often; without it as late as Vault allows.
     pub rotate_every: Option<Duration>,
-    /// How often to ask Vault whether token and lease still live.
+    /// The pause between two lookups of token and lease.
     pub lookup: Duration,
 }
 
@@ -79,7 +79,7 @@ pub enum Confirm {
     None,
     /// Every target of the secret acknowledged it.
     Told,
-    /// Sessions of the new role are there and of the old none.
+    /// The new role has sessions, the old one has none left.
     Moved,
 }
 

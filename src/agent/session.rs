@@ -1,4 +1,4 @@
-//! The Vault token and its life: the parent of every lease.
+//! The Vault token, from the login to its end: every lease lives under one.
 //!
 //! Receives answers to logins and to what was asked about tokens, gives the token to use and the
 //! sessions that died. Never issues or renews a lease.

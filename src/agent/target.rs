@@ -1,7 +1,7 @@
 //! One notify target: told of what is visible until it has acknowledged it.
 //!
-//! Receives what is visible and answers, gives notices. It owes a notice while a version of one of
-//! its secrets differs from what it last acknowledged; the newest wins; it never holds up a publish
+//! Receives what is visible and answers, gives notices. A notice is due as long as the versions that
+//! it acknowledged are not those that are visible; only the newest is told. Never holds up a publish
 //! or another target.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -485,7 +485,7 @@ impl Lease {
     fn gone(&mut self, ask: Ask) -> Turn {
         match self.goal {
             Goal::Drain { .. } | Goal::End { .. } => Turn::Ended,
-            // A lookup confirms before a lease is given up.
+            // Before a lease counts as lost, it is looked up.
             Goal::Keep if ask != Ask::Lookup => {
                 self.doubted = true;
                 Turn::Quiet

@@ -26,8 +26,8 @@ pub fn portion(span: Duration, share: f64) -> Duration {
     Duration::from_micros(micros.round() as u64)
 }
 
-/// Renew after 70 to 79 % of the term, spread so that a fleet does not move together. 80 % is the
-/// latest point that keeps a fifth of the term for retries.
+/// Renew after 70 to 79 % of the term, spread so that agents started together drift apart. What is
+/// left of the term is for retries.
 pub fn renew_at(granted: Moment, term: Duration, jitter: f64) -> Moment {
     granted + portion(term, 0.70 + 0.09 * jitter.clamp(0.0, 1.0))
 }
@@ -94,7 +94,7 @@ pub fn count_after(waiting: Duration, promising: bool) -> Duration {
 
 /// How many leases a secret may make: five at once, then one every quarter of a lease.
 ///
-/// Kept in the state, so that a crash loop gets no fresh one.
+/// Part of the state: a process that crashes at once gets nothing new.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Budget {
     left: u32,

@@ -45,6 +45,9 @@ async fn no_secret_of_a_run_is_seen_outside_its_place() {
         let bytes = std::fs::read(format!("/proc/{}/{kind}", agent.pid())).unwrap();
         places.push((kind, String::from_utf8_lossy(&bytes).into_owned()));
     }
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", agent.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "a core file may be written: {core}");
     for (listener, path) in [
         ("metrics", "/metrics"),
         ("probes", "/readyz"),
@@ -54,7 +57,7 @@ async fn no_secret_of_a_run_is_seen_outside_its_place() {
     ] {
         places.push((path, agent.get(listener, path).await.1));
     }
-    let status = std::fs::read_to_string(world.published("status.json")).unwrap_or_default();
+    let status = std::fs::read_to_string(world.published("status.json")).unwrap();
     places.push(("status.json", status));
     let exited = agent.terminate(secs(15)).await;
     assert!(exited.success(), "{exited}");

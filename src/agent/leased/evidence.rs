@@ -75,8 +75,8 @@ impl Leased {
         }
     }
 
-    /// When the lack of evidence is reported: 30 s before the old login's own end, or a tenth of
-    /// its life where that is less.
+    /// When the lack of evidence is reported: 30 s before the old login runs out; for a short one,
+    /// a tenth of its life before.
     pub(super) fn unconfirmed_at(&self, old: &Leaving) -> Option<Moment> {
         let end = old.lease.end()?;
         let life = end.since(old.lease.issued);

@@ -39,7 +39,7 @@ pub enum Event {
         op: Op,
         /// When the request was sent.
         sent: Moment,
-        /// What Vault says of it; `Denied` and `Gone` mean that it is no longer a token.
+        /// What Vault says of it; `Gone` when Vault does not know it, `Denied` when it may not ask.
         result: Result<TokenTerm, Failure>,
     },
     /// A token was revoked.

@@ -41,13 +41,11 @@ async fn a_deleted_and_a_changed_file_are_put_back() {
 }
 
 /// Waits for a warning or an error that holds `words`, and fails when a lease was made.
-async fn names(world: &World, agent: &mut Agent, words: &[&str]) {
-    let mut exited = false;
+async fn names(world: &World, words: &[&str]) {
     eventually(&format!("a message that names {words:?}"), secs(15), async || {
         let raw = world.journal.raw();
         let lines = raw.lines().filter(|line| words.iter().all(|word| line.contains(word)));
         let found = lines.filter(|line| !line.contains("\"INFO\"")).count();
-        exited = exited || !agent.alive();
         (found > 0).then_some(())
     })
     .await;
@@ -77,16 +75,18 @@ fn start_on(world: &World, config: &Value, options: &str) -> Agent {
 #[tokio::test]
 async fn a_directory_that_cannot_be_written_costs_no_lease() {
     let world = World::new(Terms::of("1h", "2h")).await;
-    let mut agent = start_on(&world, &world.config(), "ro,mode=0700");
-    names(&world, &mut agent, &["ead-only"]).await;
+    let agent = start_on(&world, &world.config(), "ro,mode=0700");
+    names(&world, &["ead-only"]).await;
+    drop(agent);
 }
 
 #[tokio::test]
 async fn a_full_directory_costs_no_lease() {
     let world = World::new(Terms::of("1h", "2h")).await;
     // One page: it is taken by the first directory or file.
-    let mut agent = start_on(&world, &world.config(), "size=4k,mode=0700");
-    names(&world, &mut agent, &["o space left"]).await;
+    let agent = start_on(&world, &world.config(), "size=4k,mode=0700");
+    names(&world, &["o space left"]).await;
+    drop(agent);
 }
 
 #[tokio::test]
@@ -98,8 +98,9 @@ async fn a_missing_field_costs_no_lease() {
     config["secrets"]["mail"] = json!({ "kv": { "mount": "secret", "path": mail, "poll": "1s" } });
     config["publish"]["files"]["key"] =
         json!({ "format": "raw", "secret": "mail", "field": "no_such_field" });
-    let mut agent = world.start(&config);
-    names(&world, &mut agent, &["no_such_field", "mail"]).await;
+    let agent = world.start(&config);
+    names(&world, &["no_such_field", "mail"]).await;
+    drop(agent);
 }
 
 #[tokio::test]
@@ -107,7 +108,8 @@ async fn a_missing_right_is_named() {
     let mut terms = Terms::of("1h", "2h");
     terms.may_issue = false;
     let world = World::new(terms).await;
-    let mut agent = world.start(&world.config());
+    let agent = world.start(&world.config());
     let path = format!("{}/creds/{}", world.mount(), world.name);
-    names(&world, &mut agent, &[&path, "read"]).await;
+    names(&world, &[&path, "read"]).await;
+    drop(agent);
 }

@@ -35,7 +35,7 @@ async fn a_deleted_and_a_changed_file_are_put_back() {
     })
     .await;
     assert!(began.until(now()) < secs(1));
-    assert!(world.journal.count("repairing") >= 2);
+    world.journal.wait_count("repairing", 2, secs(5)).await;
     assert_eq!(world.journal.count("lease_issued"), 1);
     drop(agent);
 }

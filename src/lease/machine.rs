@@ -450,7 +450,13 @@ impl Lease {
             return self.gone(ask);
         }
         match ask {
-            Ask::Renew => Turn::RenewalFailed(failure),
+            Ask::Renew => {
+                let last = schedule::last_renewal_at(self.expires, self.term);
+                if cx.now < last {
+                    self.retry.no_later_than(last);
+                }
+                Turn::RenewalFailed(failure)
+            }
             Ask::Measure => match failure.class {
                 Class::Again { .. } | Class::Unclear => Turn::Quiet,
                 Class::Denied | Class::Missing | Class::Gone | Class::Conflict | Class::Ours => {

@@ -66,6 +66,13 @@ pub fn give_up_at(expires: Moment, term: Duration) -> Moment {
     expires - portion(term, 0.1).max(Duration::from_secs(1))
 }
 
+/// The last renewal that spares a replacement: a twentieth of the term before [`give_up_at`],
+/// between half a second and two, for the answer to come back.
+pub fn last_renewal_at(expires: Moment, term: Duration) -> Moment {
+    let answer = portion(term, 0.05).clamp(Duration::from_millis(500), Duration::from_secs(2));
+    give_up_at(expires, term) - answer
+}
+
 /// The grace that fits into a life of `life` beside trying and taking up the new login; at least a
 /// second.
 pub fn grace_within(life: Duration, confirm: Duration, grace: Duration) -> Duration {
@@ -162,6 +169,11 @@ impl Retry {
     pub fn failed(&mut self, now: Moment, wait: Duration) {
         self.attempt = self.attempt.saturating_add(1);
         self.not_before = Some(now + wait);
+    }
+
+    /// The next try comes at `latest` where it would come later.
+    pub fn no_later_than(&mut self, latest: Moment) {
+        self.not_before = self.not_before.map(|at| at.min(latest));
     }
 }
 

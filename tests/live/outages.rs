@@ -7,16 +7,16 @@ use crate::support::watch::Watch;
 use crate::support::world::{Terms, World};
 use crate::support::{eventually, now, quiet, secs};
 
-/// A term of which a tenth and more is left when a renewal at 70 to 79 % has failed for ten
-/// seconds and the pause after the last failure, a quarter of what is left, has passed.
-const TERM: &str = "150s";
+/// A renewal at 70 to 79 % of this term that fails for ten seconds comes back before the last try,
+/// two seconds before a tenth of it is left.
+const TERM: &str = "120s";
 
 /// Waits until the agent has learned the lease's maximum and put its term back.
 async fn learned(world: &World) {
     world.journal.wait(0, "maximum_learned", secs(10)).await;
     let [lease] = world.leases().await.try_into().unwrap();
     eventually("the lease has its term again", secs(5), async || {
-        (world.bao.lease_ttl(&lease).await? <= 150).then_some(())
+        (world.bao.lease_ttl(&lease).await? <= 120).then_some(())
     })
     .await;
 }
@@ -36,13 +36,13 @@ async fn a_renewal_that_vault_cannot_answer_abandons_nothing() {
         if path.contains("sys/leases/renew") { Verdict::Answer(503) } else { Verdict::Pass }
     });
     let mark = world.journal.mark();
-    let failed = world.journal.wait(mark, "renewal_failed", secs(130)).await;
+    let failed = world.journal.wait(mark, "renewal_failed", secs(110)).await;
     quiet(now().until(failed.at + secs(10))).await;
     let renewed = world.journal.mark();
     assert!(world.journal.since(mark, "lease_renewed").is_empty());
     proxy.rule(|_, _| Verdict::Pass);
     world.journal.wait(renewed, "lease_renewed", secs(10)).await;
-    quiet(now().until(issued.at + secs(151))).await;
+    quiet(now().until(issued.at + secs(121))).await;
 
     assert_eq!(watch.known().len(), 1, "another login was published");
     assert_eq!(watch.failures(), [] as [String; 0]);
@@ -64,13 +64,13 @@ async fn a_renewal_with_postgresql_down_abandons_nothing() {
 
     gate.shut().await;
     let mark = world.journal.mark();
-    let failed = world.journal.wait(mark, "renewal_failed", secs(130)).await;
+    let failed = world.journal.wait(mark, "renewal_failed", secs(110)).await;
     quiet(now().until(failed.at + secs(10))).await;
     assert!(world.journal.since(mark, "lease_renewed").is_empty());
     let renewed = world.journal.mark();
     gate.open().await;
     world.journal.wait(renewed, "lease_renewed", secs(10)).await;
-    quiet(now().until(issued.at + secs(151))).await;
+    quiet(now().until(issued.at + secs(121))).await;
 
     assert_eq!(world.journal.count("lease_lost"), 0);
     assert_eq!(watch.known().len(), 1, "another login was published");

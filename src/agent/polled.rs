@@ -132,12 +132,18 @@ impl Polled {
                 false
             }
             Err(failure) => {
-                // What is not there is asked for at the usual pace, once there was something.
-                if failure.class != Class::Missing || self.kept.is_none() {
+                let denied = failure.class == Class::Denied;
+                let usual = self.read_at;
+                cx.back_off(&mut self.retry, None, &failure);
+                // Vault works and has nothing better: it is asked at the usual pace, and sooner
+                // at first while there is no value yet.
+                let answered = matches!(failure.class, Class::Missing | Class::Ours);
+                if answered {
+                    self.retry.no_later_than(usual);
+                }
+                if !answered || self.kept.is_none() {
                     self.read_at = cx.now;
                 }
-                let denied = failure.class == Class::Denied;
-                cx.back_off(&mut self.retry, None, &failure);
                 if self.failure.as_ref() != Some(&failure) {
                     self.failure = Some(failure.clone());
                     let (secret, stale) = (self.name.clone(), self.kept.is_some());

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::command::{Command, TargetName};
 use crate::agent::context::Context;
-use crate::agent::event::{Event, Op};
+use crate::agent::event::{Event, Op, Token};
 use crate::agent::leased::Leased;
 pub use crate::agent::policy::{Confirm, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy};
 use crate::agent::polled::Polled;
@@ -37,6 +37,7 @@ use crate::agent::target::Target;
 use crate::agent::view::View;
 use crate::audit::event::Record;
 use crate::error::{Class, Failure};
+use crate::lease::LeaseTerm;
 use crate::snapshot::{Generation, SecretName, Value};
 use crate::time::Moment;
 
@@ -197,11 +198,22 @@ impl Agent {
                 self.session.logged_in(cx, op, sent, result, &around);
             }
             Event::TokenSeen { op, sent, result } => {
-                if let Turn::Died(id) = self.session.seen(cx, op, sent, result) {
+                if let Some(secret) = self.all_leased().find(|secret| secret.waits_for(op)) {
+                    secret.lease_seen(cx, op, sent, result.map(LeaseTerm::from));
+                } else if let Turn::Died(id) = self.session.seen(cx, op, sent, result) {
                     self.session_died(cx, id);
                 }
             }
-            Event::TokenRevoked { op, result } => self.session.revoked(cx, op, result),
+            Event::TokenRevoked { op, result } => {
+                if let Some(secret) = self.all_leased().find(|secret| secret.ends_child(op)) {
+                    secret.child_ended(cx, op, result);
+                } else {
+                    self.session.revoked(cx, op, result);
+                }
+            }
+            Event::TokenCreated { op, secret, sent, result } => {
+                self.token_created(cx, op, &secret, sent, result);
+            }
             Event::Issued { op, secret, sent, result } => {
                 self.issued(cx, op, &secret, sent, result)
             }
@@ -271,6 +283,36 @@ impl Agent {
         if let Some(secret) = self.leased.get_mut(name).filter(|secret| secret.issues(op)) {
             let usable = |id| session.alive(id) && !(stopping && on_stop != OnStop::Keep);
             secret.issued(cx, sent, result, usable);
+        }
+    }
+
+    fn token_created(
+        &mut self,
+        cx: &mut Context,
+        op: Op,
+        name: &SecretName,
+        sent: Moment,
+        result: Result<Token, Failure>,
+    ) {
+        let Some(secret) = self.leased.get_mut(name).filter(|secret| secret.issues(op)) else {
+            return;
+        };
+        match result {
+            Ok(token) => {
+                let (session, stopping) = (&self.session, self.stop.is_some());
+                secret.issue_under(cx, sent, token, |id| session.alive(id) && !stopping);
+            }
+            Err(failure) => match failure.class {
+                Class::Again { .. } | Class::Unclear => secret.issue_failed(cx, failure),
+                Class::Gone => {
+                    self.session.doubt();
+                    secret.issue_failed(cx, failure);
+                }
+                Class::Denied | Class::Missing | Class::Conflict | Class::Ours => {
+                    self.session.no_children(cx, failure);
+                    secret.issue_again();
+                }
+            },
         }
     }
 
@@ -403,7 +445,7 @@ impl Agent {
             }
             secret.step(cx, &around);
         }
-        self.retired.retain(|_, secret| secret.leases() > 0);
+        self.retired.retain(|_, secret| !secret.over());
     }
 
     fn wants_issue(&self, now: Moment) -> Option<Moment> {
@@ -434,7 +476,7 @@ impl Agent {
             .collect();
         for name in due {
             if let Some(secret) = self.leased.get_mut(&name) {
-                secret.issue(cx, (session, &token));
+                secret.issue(cx, (session, &token), self.session.bears_children());
             }
         }
     }

@@ -190,6 +190,7 @@ impl Turning {
             | Command::LookupToken { .. }
             | Command::RenewToken { .. }
             | Command::RevokeToken { .. }
+            | Command::CreateToken { .. }
             | Command::RenewLease { .. }
             | Command::LookupLease { .. }
             | Command::RevokeLease { .. }

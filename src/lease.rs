@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::event::TokenTerm;
 use crate::secret::{Credential, Secret, stored};
+use crate::time::Moment;
 
 /// A database role's oid. Names come and go; an oid stays with its sessions even after the role
 /// was dropped.
@@ -32,9 +34,29 @@ pub struct Grant {
     pub request_id: String,
 }
 
+/// A token made for one lease, under the session's: the lease ends with it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChildToken {
+    /// The token.
+    #[serde(with = "stored")]
+    pub token: Secret,
+    /// The session that it dies with.
+    pub session: u64,
+    /// When it ends by itself, and its lease with it; `None` for one that never does.
+    pub expires: Option<Moment>,
+    /// Whether it was made to last, after the short life that it is born with.
+    pub lasting: bool,
+}
+
 /// What is left of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseTerm {
     /// From when the request was sent.
     pub ttl: Duration,
+}
+
+impl From<TokenTerm> for LeaseTerm {
+    fn from(term: TokenTerm) -> Self {
+        Self { ttl: term.ttl.unwrap_or(schedule::BEYOND_ANY_MAXIMUM) }
+    }
 }

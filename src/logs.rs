@@ -87,6 +87,7 @@ macro_rules! emit {
             remaining_seconds = number($line, "remaining_seconds"),
             retry_in_seconds = number($line, "retry_in_seconds"),
             stale = flag($line, "stale"),
+            undone = flag($line, "undone"),
             request_id = text($line, "request_id"),
             cause = text($line, "cause"),
             error = text($line, "error"),

@@ -29,11 +29,12 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TYPES: [&str; 3] = ["database", "jwt", "api_key"];
 
 /// Every operation that `vault` may report.
-const OPERATIONS: [&str; 10] = [
+const OPERATIONS: [&str; 11] = [
     "login",
     "lookup_token",
     "renew_token",
     "revoke_token",
+    "create_token",
     "issue",
     "renew_lease",
     "lookup_lease",
@@ -279,6 +280,7 @@ impl Metrics {
             | Record::IssueRequested { .. }
             | Record::IssueFailed { .. }
             | Record::IssueUnanswered { .. }
+            | Record::NoChildTokens { .. }
             | Record::BudgetSpent { .. }
             | Record::CredentialProved { .. }
             | Record::ProbeFailed { .. }

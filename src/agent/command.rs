@@ -49,6 +49,17 @@ pub enum Command {
         /// The token.
         token: Secret,
     },
+    /// Make a child token, for one lease to live under.
+    CreateToken {
+        /// Answered by `TokenCreated`.
+        op: Op,
+        /// For a lease of which secret.
+        secret: SecretName,
+        /// Under which token.
+        token: Secret,
+        /// How long it lives at first.
+        term: Duration,
+    },
     /// Make a new lease. Never cut short: an answer nobody reads is a lease nobody ends.
     Issue {
         /// Answered by `Issued`.

@@ -49,6 +49,17 @@ pub enum Event {
         /// Whether.
         result: Result<(), Failure>,
     },
+    /// A child token was made.
+    TokenCreated {
+        /// The command.
+        op: Op,
+        /// For which secret.
+        secret: SecretName,
+        /// When the request was sent.
+        sent: Moment,
+        /// The token and how long it lives, or why there is none.
+        result: Result<Token, Failure>,
+    },
     /// An issue was answered, however late.
     Issued {
         /// The command.

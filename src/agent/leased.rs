@@ -6,6 +6,7 @@
 
 mod evidence;
 mod issue;
+mod ledger;
 mod probe;
 mod turns;
 
@@ -15,10 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::context::Context;
 use crate::agent::event::Op;
+use crate::agent::leased::ledger::Spent;
 use crate::agent::session::{Session, SessionId};
 use crate::agent::view::SecretView;
 use crate::agent::{Confirm, LeasedPolicy};
 use crate::audit::event::Record;
+use crate::lease::ChildToken;
 use crate::lease::machine::Lease;
 use crate::lease::schedule::{self, Budget, Retry};
 use crate::snapshot::{Content, SecretName, Value, Version};
@@ -42,7 +45,7 @@ pub struct Leased {
     name: SecretName,
     policy: LeasedPolicy,
     kept: Kept,
-    issuing: Option<(Op, SessionId)>,
+    issuing: Option<Issuing>,
     issue_retry: Retry,
     probe: Option<Op>,
     probe_retry: Retry,
@@ -51,6 +54,8 @@ pub struct Leased {
     /// Whether the last try to refresh failed.
     failing: bool,
     told_spent: bool,
+    /// Whether child tokens cannot be made to last.
+    childless: bool,
 }
 
 /// What the next process takes over.
@@ -60,7 +65,10 @@ pub struct Kept {
     candidate: Option<Candidate>,
     leaving: Vec<Leaving>,
     /// When an issue was sent whose answer is not in the state.
-    intent: Option<Moment>,
+    intent: Option<Intent>,
+    /// Child tokens whose leases are over.
+    #[serde(default)]
+    spent: Vec<Spent>,
     budget: Budget,
     /// How long the app took to move, last time.
     moved_in: Option<Duration>,
@@ -69,6 +77,20 @@ pub struct Kept {
     asked_at: Option<Moment>,
     /// The policy's, for when the next policy no longer has the secret.
     grace: Duration,
+}
+
+/// An issue under way.
+struct Issuing {
+    op: Op,
+    session: SessionId,
+    child: Option<ChildToken>,
+}
+
+/// An issue that was sent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Intent {
+    /// Whether what it makes ends by itself, with its child token, where nobody takes it.
+    undone: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,6 +134,7 @@ impl Leased {
             candidate: None,
             leaving: Vec::new(),
             intent: None,
+            spent: Vec::new(),
             budget: Budget::full(cx.now),
             moved_in: None,
             count_at: None,
@@ -119,9 +142,9 @@ impl Leased {
             grace: policy.grace,
         });
         kept.grace = policy.grace;
-        if kept.intent.take().is_some() {
+        if let Some(Intent { undone }) = kept.intent.take() {
             kept.budget.spend(cx.now, None);
-            cx.record(Record::IssueUnanswered { secret: name.clone() });
+            cx.record(Record::IssueUnanswered { secret: name.clone(), undone });
             cx.dirty();
         }
         if let Some(current) = &mut kept.current {
@@ -146,6 +169,7 @@ impl Leased {
             count: None,
             failing: false,
             told_spent: false,
+            childless: false,
         };
         adopted.drop_lost_candidate(cx);
         let elsewhere = |new: &mut Candidate| new.lease.source != adopted.policy.source;
@@ -186,7 +210,7 @@ impl Leased {
 
     /// Sessions that its leases live under.
     pub fn sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
-        let issuing = self.issuing.map(|(_, session)| session);
+        let issuing = self.issuing.as_ref().map(|issuing| issuing.session);
         self.kept.leases().map(|lease| lease.session).chain(issuing)
     }
 
@@ -198,6 +222,11 @@ impl Leased {
     /// Whether a first generation need not wait for it: it has a value, or failed to get one.
     pub fn tried(&self) -> bool {
         self.kept.current.is_some() || self.failing
+    }
+
+    /// Whether nothing of it is left in Vault.
+    pub fn over(&self) -> bool {
+        self.leases() == 0 && self.kept.spent.is_empty()
     }
 
     /// How many leases it has.
@@ -222,7 +251,7 @@ impl Leased {
         let previous = before.into_iter().chain(leaving.filter(|old| old.works(now)));
         Value {
             version: version(lease),
-            expires: Some(lease.expires),
+            expires: Some(lease.told_end()),
             previous_ends: before
                 .and_then(Lease::end)
                 .or_else(|| self.kept.leaving.last().map(|old| old.lease.expires)),
@@ -276,6 +305,7 @@ impl Leased {
     /// Sends what is due and draws what the time decides.
     pub fn step(&mut self, cx: &mut Context, around: &Surroundings) {
         self.step_leases(cx, around);
+        self.step_spent(cx);
         if around.stopping {
             return;
         }
@@ -293,7 +323,7 @@ impl Leased {
             let measure = visible.as_deref() == Some(&lease.hash()) && !around.stopping;
             lease.due(online, measure, self.policy.lookup)
         });
-        let leases = leases.min();
+        let leases = leases.chain(self.spent_due()).min();
         if around.stopping {
             return leases;
         }

@@ -37,6 +37,8 @@ pub struct Session {
     retry: Retry,
     /// Told once for each credential.
     told_refused: BTreeSet<String>,
+    /// Whether tokens of this policy make child tokens, as far as is known.
+    children: bool,
 }
 
 /// What the next process takes over.
@@ -77,7 +79,13 @@ impl Session {
         let alive = |up: &Up| up.expires.is_none_or(|end| now < end);
         kept.up = kept.up.filter(alive);
         kept.old.retain(alive);
-        Self { told_refused: BTreeSet::new(), kept, login: None, retry: Retry::default() }
+        Self {
+            told_refused: BTreeSet::new(),
+            kept,
+            login: None,
+            retry: Retry::default(),
+            children: true,
+        }
     }
 
     /// What the next process takes over.
@@ -105,6 +113,18 @@ impl Session {
     /// Whether session `id` has a token that is not known to be dead.
     pub fn alive(&self, id: SessionId) -> bool {
         self.kept.up.iter().chain(&self.kept.old).any(|up| up.id == id)
+    }
+
+    /// Whether each lease gets a child token of its own.
+    pub fn bears_children(&self) -> bool {
+        self.children
+    }
+
+    /// Vault gives no child tokens; asked again after the next login, whose policy may differ.
+    pub fn no_children(&mut self, cx: &mut Context, failure: Failure) {
+        if std::mem::replace(&mut self.children, false) {
+            cx.record(Record::NoChildTokens { failure });
+        }
     }
 
     fn wants_login(&self, around: &Surroundings) -> Option<Moment> {
@@ -217,6 +237,7 @@ impl Session {
                 });
                 self.kept.last_id += 1;
                 let up = Up::new(cx, self.kept.last_id, token, sent);
+                self.children = true;
                 self.kept.refused.clear();
                 self.told_refused.clear();
                 self.kept.old.extend(self.kept.up.replace(up));

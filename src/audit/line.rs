@@ -134,9 +134,18 @@ pub fn line(record: &Record) -> Line {
                 .span("retry_in_seconds", *retry_in)
                 .failure(failure)
         }
-        Record::IssueUnanswered { secret } => {
-            let message = format!("a login for `{secret}` may exist that nobody knows");
-            Line::new("issue_unanswered", Warn, message).text("secret", secret)
+        Record::IssueUnanswered { secret, undone } => {
+            let (level, fate) =
+                if *undone { (Info, "and is being ended") } else { (Warn, "that nobody knows") };
+            let message = format!("a login for `{secret}` may exist {fate}");
+            Line::new("issue_unanswered", level, message)
+                .text("secret", secret)
+                .flag("undone", *undone)
+        }
+        Record::NoChildTokens { failure } => {
+            let message =
+                "no child tokens: an issue whose answer is lost leaves a login to its end";
+            Line::new("no_child_tokens", Warn, message).failure(failure)
         }
         Record::BudgetSpent { secret, retry_in } => {
             let message = format!("too many new logins for `{secret}`, waiting");

@@ -88,6 +88,10 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
         Command::RevokeToken { op, token } => {
             Event::TokenRevoked { op, result: vault.revoke_token(&token).await }
         }
+        Command::CreateToken { op, secret, token, term } => {
+            let result = vault.create_token(&token, &secret, term).await;
+            Event::TokenCreated { op, secret, sent, result }
+        }
         Command::Issue { op, secret, token } => {
             let result = match outside.source(&secret) {
                 Ok(source) => vault.issue(&token, source).await,
@@ -158,6 +162,9 @@ pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option
             Event::TokenSeen { op: *op, sent, result: Err(failure) }
         }
         Command::RevokeToken { op, .. } => Event::TokenRevoked { op: *op, result: Err(failure) },
+        Command::CreateToken { op, secret, .. } => {
+            Event::TokenCreated { op: *op, secret: secret.clone(), sent, result: Err(failure) }
+        }
         Command::Issue { op, secret, .. } => {
             Event::Issued { op: *op, secret: secret.clone(), sent, result: Err(failure) }
         }

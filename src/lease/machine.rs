@@ -13,7 +13,7 @@ use crate::agent::context::Context;
 use crate::agent::event::Op;
 use crate::error::{Class, Failure};
 use crate::lease::schedule::{self, Retry};
-use crate::lease::{Grant, LeaseTerm, RoleId};
+use crate::lease::{ChildToken, Grant, LeaseTerm, RoleId};
 use crate::secret::Secret;
 use crate::time::Moment;
 
@@ -37,12 +37,17 @@ pub struct Lease {
     pub source: String,
     /// The session under whose token it lives.
     pub session: u64,
+    /// The token of its own between it and the session's, where Vault gives one.
+    #[serde(default)]
+    pub child: Option<ChildToken>,
     /// When the issue was sent.
     pub issued: Moment,
     /// The database role's oid, once the login was proved.
     pub role: Option<RoleId>,
-    /// When it ends unless it is renewed.
+    /// When it ends unless it is renewed, by its own term and by its child token's.
     pub expires: Moment,
+    /// By its own term.
+    own: Moment,
     /// Between 0 and 1: where in its spread this lease is replaced.
     pub spread: f64,
     /// Whether Vault no longer knows it, or it ran out, or its token died.
@@ -87,6 +92,8 @@ enum Ask {
     Shorten,
     Lookup,
     Revoke,
+    /// Makes the child token last.
+    Prolong,
 }
 
 /// What an answer, or the passing of time, meant for a lease.
@@ -114,6 +121,8 @@ pub enum Turn {
     EndFailed(Failure),
     /// We may not revoke; it is shortened to a second.
     RevokeDenied(Failure),
+    /// Its child token cannot be made to last, and it ends with it.
+    ChildEnds(Failure),
 }
 
 impl Lease {
@@ -124,9 +133,11 @@ impl Lease {
         Self {
             source: source.to_owned(),
             session,
+            child: None,
             issued: sent,
             role: None,
             expires: sent + grant.duration,
+            own: sent + grant.duration,
             spread,
             lost: false,
             term: grant.duration,
@@ -142,6 +153,41 @@ impl Lease {
         }
     }
 
+    /// It was made under `child`, and ends with it at the latest.
+    pub fn live_under(&mut self, child: Option<ChildToken>) {
+        self.child = child;
+        self.ends(self.own);
+    }
+
+    fn ends(&mut self, own: Moment) {
+        self.own = own;
+        self.expires = self.child_end().map_or(own, |child| own.min(child));
+    }
+
+    /// When it ends unless it is renewed, by what readers are told: a child token that is being
+    /// made to last does not count.
+    pub fn told_end(&self) -> Moment {
+        if self.fleeting() { self.own } else { self.expires }
+    }
+
+    /// When it must be replaced however its renewals fare.
+    pub fn last_chance(&self) -> Moment {
+        let usual = schedule::give_up_at(self.told_end(), self.term);
+        match self.child_end().filter(|_| self.fleeting()) {
+            Some(end) => usual.min(end - schedule::CHILD_TERM / 4),
+            None => usual,
+        }
+    }
+
+    /// Whether its child token has only the life that it was born with.
+    fn fleeting(&self) -> bool {
+        self.child.as_ref().is_some_and(|child| !child.lasting)
+    }
+
+    fn child_end(&self) -> Option<Moment> {
+        self.child.as_ref().and_then(|child| child.expires)
+    }
+
     /// How it may be shown.
     pub fn hash(&self) -> String {
         self.grant.lease_id.short_hash()
@@ -149,12 +195,14 @@ impl Lease {
 
     /// The latest moment to which renewals can carry it, as far as is known.
     pub fn end(&self) -> Option<Moment> {
-        match self.maximum {
+        let own = match self.maximum {
             Maximum::At(end) => Some(end),
             Maximum::Unknown | Maximum::Unlearnable => {
                 (!self.grant.renewable).then_some(self.expires)
             }
-        }
+        };
+        let with_child = self.child_end().filter(|_| !self.fleeting());
+        own.into_iter().chain(with_child).min()
     }
 
     /// Whether its login should work at `now`.
@@ -249,6 +297,7 @@ impl Lease {
         let at_once = Moment::from_micros(0);
         let (due, ask) = match self.goal {
             _ if self.doubted => (at_once, Ask::Lookup),
+            Goal::Keep if self.fleeting() => (at_once, Ask::Prolong),
             Goal::Keep if self.put_back => (at_once, Ask::PutBack),
             Goal::Keep if measure && self.learnable() => (at_once, Ask::Measure),
             Goal::Keep => {
@@ -258,6 +307,11 @@ impl Lease {
                 if self.renewable() && renew.0 <= look.0 { renew } else { look }
             }
             Goal::Drain { sent: false, .. } => (at_once, Ask::Shorten),
+            Goal::Drain { deadline, .. }
+                if self.fleeting() && self.child_end().is_some_and(|end| end < deadline) =>
+            {
+                (at_once, Ask::Prolong)
+            }
             Goal::Drain { checked: false, .. } => (at_once, Ask::Lookup),
             Goal::Drain { deadline, .. } => (deadline + Duration::from_secs(1), Ask::Lookup),
             Goal::End { denied: false, .. } => (at_once, Ask::Revoke),
@@ -331,6 +385,11 @@ impl Lease {
             },
             Ask::Lookup => Command::LookupLease { op, lease: lease.clone(), token: token.clone() },
             Ask::Revoke => Command::RevokeLease { op, lease: lease.clone(), token: token.clone() },
+            Ask::Prolong => Command::RenewToken {
+                op,
+                token: self.child.as_ref().map_or(token, |child| child.token.clone()),
+                increment: Some(schedule::BEYOND_ANY_MAXIMUM),
+            },
         };
         cx.push(command);
     }
@@ -357,6 +416,14 @@ impl Lease {
         let Some((_, ask)) = self.asked.take() else { return Turn::Quiet };
         cx.dirty();
         match (ask, result) {
+            (Ask::Prolong, Ok(term)) => {
+                self.retry = Retry::default();
+                if let Some(child) = &mut self.child {
+                    (child.expires, child.lasting) = (Some(sent + term.ttl), true);
+                }
+                self.ends(self.own);
+                Turn::Quiet
+            }
             (_, Ok(term)) => {
                 // A renewal that keeps failing is not tried at once for a lookup that works.
                 let overdue = self.kept() && self.renewable() && self.renew_at <= cx.now;
@@ -369,7 +436,7 @@ impl Lease {
                     Ask::Measure => self.measured(sent, term.ttl),
                     Ask::Shorten => self.shortened(sent, term.ttl),
                     Ask::Lookup => self.looked_up(cx, sent, term.ttl),
-                    Ask::Revoke => Turn::Quiet,
+                    Ask::Revoke | Ask::Prolong => Turn::Quiet,
                 }
             }
             (ask, Err(failure)) => self.refused(cx, ask, failure),
@@ -378,7 +445,8 @@ impl Lease {
 
     fn renewed(&mut self, cx: &mut Context, ask: Ask, sent: Moment, ttl: Duration) -> Turn {
         self.put_back = false;
-        (self.expires, self.term) = (sent + ttl, ttl);
+        self.ends(sent + ttl);
+        self.term = ttl;
         self.renew_at = schedule::renew_at(sent, ttl, cx.jitter());
         let truncated = ttl.saturating_add(Duration::from_secs(1)) < self.grant.duration;
         if truncated && !matches!(self.maximum, Maximum::At(_)) {
@@ -388,13 +456,14 @@ impl Lease {
     }
 
     fn measured(&mut self, sent: Moment, ttl: Duration) -> Turn {
-        self.expires = sent + ttl;
-        self.maximum = Maximum::At(self.expires);
+        self.ends(sent + ttl);
+        self.maximum = Maximum::At(self.own);
         Turn::Learned(ttl)
     }
 
     fn shortened(&mut self, sent: Moment, ttl: Duration) -> Turn {
-        (self.expires, self.term) = (sent + ttl, ttl);
+        self.ends(sent + ttl);
+        self.term = ttl;
         match &mut self.goal {
             Goal::Drain { sent: done, deadline, .. } => {
                 *done = true;
@@ -414,8 +483,8 @@ impl Lease {
         let doubted = std::mem::take(&mut self.doubted);
         match &mut self.goal {
             Goal::Keep => {
-                if found + TOLERANCE < self.expires {
-                    self.expires = found;
+                if found + TOLERANCE < self.own {
+                    self.ends(found);
                     self.renew_at = self.renew_at.min(cx.now);
                 } else if doubted {
                     self.renew_at = self.renew_at.min(cx.now);
@@ -427,13 +496,13 @@ impl Lease {
                 // left where the lease ends early too.
                 let early = doubted && found + Duration::from_secs(1) < *deadline;
                 (*shortened, *checked) = (!late && !early, !late && !early);
-                self.expires = found;
                 if !doubted {
                     self.retry.failed(cx.now, Duration::from_secs(1));
                 }
                 if cx.now >= *deadline + TOLERANCE {
                     self.goal = Goal::End { denied: false, sent: false };
                 }
+                self.ends(found);
             }
             Goal::End { sent, .. } => {
                 *sent = false;
@@ -485,6 +554,15 @@ impl Lease {
                 Goal::Keep | Goal::End { .. } => Turn::EndFailed(failure),
             },
             Ask::Revoke => self.revoke_failed(failure),
+            Ask::Prolong => match failure.class {
+                Class::Again { .. } | Class::Unclear => Turn::Quiet,
+                Class::Denied | Class::Missing | Class::Gone | Class::Conflict | Class::Ours => {
+                    if let Some(child) = &mut self.child {
+                        child.lasting = true;
+                    }
+                    Turn::ChildEnds(failure)
+                }
+            },
         }
     }
 

@@ -12,6 +12,10 @@ use crate::time::Moment;
 /// Least time allowed for trying a new login before the old one may be needed no more.
 pub const PROBE_ALLOWANCE: Duration = Duration::from_secs(1);
 
+/// A child token's life before its lease is known. Vault ends a request after 90 s, so whatever an
+/// issue made that nobody reads ends with the token: a lease that came after it would not.
+pub const CHILD_TERM: Duration = Duration::from_secs(120);
+
 /// Asked of a lease or token to learn its longest life: more than any maximum in use (10 years).
 pub const BEYOND_ANY_MAXIMUM: Duration = Duration::from_secs(315_360_000);
 

@@ -120,7 +120,7 @@ fn dependencies_stay_below_a_warning_at_every_level() {
 fn the_level_of_the_configuration_holds_for_our_own() {
     let three = || {
         record(&issued());
-        record(&Record::IssueUnanswered { secret: secret() });
+        record(&Record::IssueUnanswered { secret: secret(), undone: false });
         record(&Record::SessionLost { cause: "c".to_owned() });
         tracing::debug!(target: "leasehold", "detail");
     };

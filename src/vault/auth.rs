@@ -3,6 +3,7 @@
 //! Receives what the configuration says of the login, reads the credential's files at each login,
 //! gives a [`Token`]. Never sends a credential again that is known to be refused.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use aws_lc_rs::hmac;
 use serde::Deserialize;
 use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
 use vaultrs::api::token::requests::{
-    LookupTokenSelfRequest, RenewTokenSelfRequest, RevokeTokenSelfRequest,
+    CreateTokenRequest, LookupTokenSelfRequest, RenewTokenSelfRequest, RevokeTokenSelfRequest,
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -103,9 +104,7 @@ impl Vault {
         let answer = self.inner.wire.send::<_, Nothing>(&call, &request).await;
         request.secret_id.zeroize();
         let auth = auth_part(&call, answer?)?;
-        let never_ends = auth.lease_duration == 0;
-        let ttl = (!never_ends).then(|| Duration::from_secs(auth.lease_duration));
-        let term = TokenTerm { ttl, renewable: auth.renewable, periodic: None };
+        let term = TokenTerm::from(&auth);
         Ok(Token { secret: auth.client_token, term, ours: true })
     }
 
@@ -135,6 +134,29 @@ impl Vault {
                 Err(LoginFailure { failure, credential: Some(credential) })
             }
         }
+    }
+
+    /// Makes a token under `token`, with its policies and for `term`, for one lease of `secret`.
+    ///
+    /// # Errors
+    /// `Denied` when the policy gives no right to make tokens; `Ours` for a token that cannot have
+    /// any (a batch token, one of limited use).
+    pub async fn create_token(
+        &self,
+        token: &Secret,
+        secret: &str,
+        term: Duration,
+    ) -> Result<Token, Failure> {
+        let call = on_token(Operation::CreateToken, "create a child token", token);
+        let request = CreateTokenRequest {
+            ttl: Some(format!("{}s", term.as_secs())),
+            meta: Some(HashMap::from([("leasehold_secret".to_owned(), secret.to_owned())])),
+            ..CreateTokenRequest::default()
+        };
+        let answer = self.inner.wire.send::<_, Nothing>(&call, &request).await?;
+        let auth = auth_part(&call, answer)?;
+        let term = TokenTerm::from(&auth);
+        Ok(Token { secret: auth.client_token, term, ours: true })
     }
 
     /// What is left of `token`.
@@ -187,6 +209,14 @@ impl Vault {
     pub async fn revoke_token(&self, token: &Secret) -> Result<(), Failure> {
         let call = on_token(Operation::RevokeToken, "revoke the token", token);
         self.inner.wire.send::<_, Nothing>(&call, &RevokeTokenSelfRequest {}).await.map(drop)
+    }
+}
+
+impl From<&AuthPart> for TokenTerm {
+    fn from(auth: &AuthPart) -> Self {
+        let never_ends = auth.lease_duration == 0;
+        let ttl = (!never_ends).then(|| Duration::from_secs(auth.lease_duration));
+        Self { ttl, renewable: auth.renewable, periodic: None }
     }
 }
 

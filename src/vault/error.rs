@@ -16,6 +16,7 @@ pub(super) enum Operation {
     LookupToken,
     RenewToken,
     RevokeToken,
+    CreateToken,
     Issue,
     RenewLease,
     LookupLease,
@@ -32,6 +33,7 @@ impl Operation {
             Self::LookupToken => "lookup_token",
             Self::RenewToken => "renew_token",
             Self::RevokeToken => "revoke_token",
+            Self::CreateToken => "create_token",
             Self::Issue => "issue",
             Self::RenewLease => "renew_lease",
             Self::LookupLease => "lookup_lease",
@@ -50,6 +52,7 @@ impl Operation {
             | Self::LookupToken
             | Self::RenewToken
             | Self::RevokeToken
+            | Self::CreateToken
             | Self::RenewLease
             | Self::LookupLease
             | Self::RevokeLease
@@ -64,6 +67,7 @@ impl Operation {
             Self::Login
             | Self::RenewToken
             | Self::RevokeToken
+            | Self::CreateToken
             | Self::Issue
             | Self::RenewLease
             | Self::RevokeLease => Class::Unclear,
@@ -143,6 +147,7 @@ fn bad_request(operation: Operation, errors: &[String]) -> Class {
         Operation::LookupToken
         | Operation::RenewToken
         | Operation::RevokeToken
+        | Operation::CreateToken
         | Operation::ReadMetadata
         | Operation::Read => Class::Ours,
     }
@@ -153,7 +158,10 @@ fn forbidden(operation: Operation, errors: &[String]) -> Class {
         // Also the answer for a mount that is not there and, for minutes, for a role with too many
         // wrong logins: it says nothing about the credential.
         Operation::Login => Class::Again { after: None },
-        Operation::LookupToken | Operation::RenewToken | Operation::RevokeToken => {
+        Operation::LookupToken
+        | Operation::RenewToken
+        | Operation::RevokeToken
+        | Operation::CreateToken => {
             if token_is_unknown(errors) {
                 Class::Gone
             } else {

@@ -120,6 +120,7 @@ fn set(world: &mut World, line: &str) {
                 match key {
                     "ttl" => world.vault.ttl = duration(value),
                     "max" => world.vault.max = duration(value),
+                    "children" => world.vault.children = value == "yes",
                     "token" => world.vault.token_ttl = duration(value),
                     "token_max" => world.vault.token_max = Some(duration(value)),
                     other => panic!("vault {other}"),

@@ -20,6 +20,9 @@ use leasehold::time::Moment;
 
 const LATENCY: Duration = Duration::from_millis(5);
 
+/// How long renewals can carry a child token: the usual longest life.
+const CHILD_MAX: Duration = Duration::from_secs(768 * 3600);
+
 /// More commands than this without time passing mean a livelock.
 const LIVELOCK: usize = 2000;
 
@@ -60,11 +63,16 @@ pub struct Vault {
     pub max: Duration,
     pub token_ttl: Duration,
     pub token_max: Option<Duration>,
+    /// Whether the policy gives the right to make child tokens.
+    pub children: bool,
     tokens: BTreeMap<String, Life>,
+    /// The token above, for each child token.
+    parents: BTreeMap<String, String>,
     leases: BTreeMap<String, Lease>,
     pub issues: Vec<Moment>,
     kv: BTreeMap<SecretName, Option<u64>>,
     next: u64,
+    next_child: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -123,11 +131,14 @@ impl World {
                 max: seconds(86_400),
                 token_ttl: seconds(3600 * 24),
                 token_max: None,
+                children: true,
                 tokens: BTreeMap::new(),
+                parents: BTreeMap::new(),
                 leases: BTreeMap::new(),
                 issues: Vec::new(),
                 kv: kv.collect(),
                 next: 0,
+                next_child: 0,
             },
             policy,
             out: String::new(),
@@ -249,6 +260,12 @@ impl World {
         for life in self.vault.tokens.values_mut() {
             life.alive &= now < life.expires;
         }
+        for (child, parent) in &self.vault.parents {
+            let alive = self.vault.tokens.get(parent).is_some_and(|token| token.alive);
+            if let Some(life) = self.vault.tokens.get_mut(child) {
+                life.alive &= alive;
+            }
+        }
         for lease in self.vault.leases.values_mut() {
             let token = self.vault.tokens.get(&lease.token).is_some_and(|token| token.alive);
             lease.life.alive &= token && now < lease.life.expires;
@@ -325,13 +342,17 @@ impl World {
                     self.token(op, token, Some(increment.unwrap_or(self.vault.token_ttl)));
                 }
                 Command::RevokeToken { op, token } => {
-                    self.say("revoke token");
+                    let child = self.vault.parents.contains_key(token.expose());
+                    self.say(if child { "revoke child token" } else { "revoke token" });
                     self.later("revoke-token", move |world, failure| {
                         if failure.is_none() {
                             world.kill_token(token.expose());
                         }
                         Event::TokenRevoked { op, result: failure.map_or(Ok(()), Err) }
                     });
+                }
+                Command::CreateToken { op, secret, token, term } => {
+                    self.create_token(op, secret, token, term);
                 }
                 Command::Issue { op, secret, token } => self.issue(op, secret, token),
                 Command::RenewLease { op, lease, increment, .. }
@@ -392,15 +413,44 @@ impl World {
         });
     }
 
+    fn create_token(&mut self, op: Op, secret: SecretName, token: Secret, term: Duration) {
+        self.say(format!("child token for {secret}"));
+        let sent = self.now;
+        self.later("create-token", move |world, failure| {
+            let alive = world.vault.tokens.get(token.expose()).is_some_and(|life| life.alive);
+            let result = match failure {
+                Some(failure) => Err(failure),
+                None if !alive => Err(Failure::new(Class::Gone, "bad token")),
+                None if !world.vault.children => {
+                    Err(Failure::new(Class::Denied, "permission denied"))
+                }
+                None => {
+                    world.vault.next_child += 1;
+                    let name = format!("child-{}", world.vault.next_child);
+                    let end = Some(world.now + CHILD_MAX);
+                    let life = Life { expires: world.now + term, end, alive: true };
+                    world.vault.tokens.insert(name.clone(), life);
+                    world.vault.parents.insert(name.clone(), token.expose().to_owned());
+                    let term = TokenTerm { ttl: Some(term), renewable: true, periodic: None };
+                    Ok(Token { secret: Secret::new(name), term, ours: true })
+                }
+            };
+            Event::TokenCreated { op, secret, sent, result }
+        });
+    }
+
     fn token(&mut self, op: Op, token: Secret, increment: Option<Duration>) {
-        let what = increment
-            .map_or("lookup token".into(), |span| format!("renew token for {}", span.as_secs()));
+        let child = self.vault.parents.contains_key(token.expose());
+        let whose = if child { "child token" } else { "token" };
+        let what = increment.map_or(format!("lookup {whose}"), |span| {
+            format!("renew {whose} for {}", span.as_secs())
+        });
         self.say(what);
         let sent = self.now;
         let kind = if increment.is_some() { "renew-token" } else { "lookup-token" };
         self.later(kind, move |world, failure| {
             let now = world.now;
-            let endless = world.vault.token_max.is_none();
+            let endless = world.vault.token_max.is_none() && !child;
             let result = match (failure, world.vault.tokens.get_mut(token.expose())) {
                 (Some(failure), _) => Err(failure),
                 (None, Some(life)) if life.alive => {

@@ -23,7 +23,7 @@ async fn revoke_leaves_no_lease_at_exit() {
     assert!(status.success(), "{status}");
     assert_eq!(world.leases().await, [] as [String; 0]);
     assert_eq!(world.users().await, [] as [String; 0]);
-    assert_eq!(world.bao.accessors(&world.name).await, [] as [String; 0]);
+    assert_eq!(world.bao.sessions(&world.name).await, [] as [String; 0]);
 }
 
 #[tokio::test]

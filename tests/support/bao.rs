@@ -87,15 +87,25 @@ impl Bao {
         self.must("PUT", "sys/leases/revoke", Some(body)).await;
     }
 
-    /// Accessors of the tokens that carry `policy`.
-    pub async fn accessors(&self, policy: &str) -> Vec<String> {
+    /// Accessors of the tokens that a login with `policy` made.
+    pub async fn sessions(&self, policy: &str) -> Vec<String> {
+        self.accessors(policy, "auth/approle/login").await
+    }
+
+    /// Accessors of the child tokens that carry `policy`.
+    pub async fn children(&self, policy: &str) -> Vec<String> {
+        self.accessors(policy, "auth/token/create").await
+    }
+
+    async fn accessors(&self, policy: &str, made_at: &str) -> Vec<String> {
         let listed = self.must("LIST", "auth/token/accessors", None).await;
         let mut found = Vec::new();
         for accessor in listed["data"]["keys"].as_array().unwrap() {
             let body = json!({ "accessor": accessor });
             let (status, token) = self.ask("POST", "auth/token/lookup-accessor", Some(body)).await;
             let policies = token["data"]["policies"].as_array();
-            if status == 200 && policies.is_some_and(|all| all.iter().any(|one| one == policy)) {
+            let ours = policies.is_some_and(|all| all.iter().any(|one| one == policy));
+            if status == 200 && ours && token["data"]["path"] == made_at {
                 found.push(accessor.as_str().unwrap().to_owned());
             }
         }

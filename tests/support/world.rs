@@ -26,6 +26,8 @@ pub struct Terms {
     /// Whether the policy allows to issue, and to revoke leases.
     pub may_issue: bool,
     pub may_revoke: bool,
+    /// Whether it allows a child token for each lease.
+    pub may_create_tokens: bool,
     /// Where Vault finds PostgreSQL, when not directly.
     pub postgres_port: Option<u16>,
 }
@@ -38,6 +40,7 @@ impl Terms {
             token: json!({ "token_period": "1h" }),
             may_issue: true,
             may_revoke: true,
+            may_create_tokens: true,
             postgres_port: None,
         }
     }
@@ -128,6 +131,9 @@ impl World {
         if terms.may_revoke {
             policy += "path \"sys/leases/revoke\" { capabilities = [\"update\"] }\n";
         }
+        if terms.may_create_tokens {
+            policy += "path \"auth/token/create\" { capabilities = [\"update\"] }\n";
+        }
         let body = json!({ "policy": policy });
         self.bao.must("POST", &format!("sys/policies/acl/{}", self.name), Some(body)).await;
         let role = format!("auth/approle/role/{}", self.name);
@@ -198,15 +204,21 @@ impl World {
 
     /// Starts the agent with `config`, which is written down as YAML's subset JSON.
     pub fn start(&self, config: &Value) -> Agent {
-        for name in ["run", "state"] {
-            let path = self.path(name);
+        self.start_service("leasehold", config)
+    }
+
+    /// As `start`, for one of several agents that run at the same time.
+    pub fn start_service(&self, name: &str, config: &Value) -> Agent {
+        for section in ["publish", "state"] {
+            let path = Path::new(config[section]["directory"].as_str().unwrap());
             if !path.exists() {
-                std::fs::create_dir(&path).unwrap();
-                std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+                std::fs::create_dir(path).unwrap();
+                std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
             }
         }
-        self.write("leasehold.yaml", &serde_json::to_string_pretty(config).unwrap());
-        Agent::start(&self.path("leasehold.yaml"), self.journal.clone())
+        let file = format!("{name}.yaml");
+        self.write(&file, &serde_json::to_string_pretty(config).unwrap());
+        Agent::start(&self.path(&file), self.journal.clone())
     }
 
     /// Starts the agent and waits until its first generation is visible.
@@ -236,7 +248,7 @@ impl World {
     /// Leased users of the test's role that PostgreSQL has. A user's name holds the first eight
     /// characters of the role's.
     pub async fn users(&self) -> Vec<String> {
-        let pattern = format!("v-approle-{}-%", self.name);
+        let pattern = format!("v-%-{}-%", self.name);
         let sql = format!("SELECT rolname::text FROM pg_roles WHERE rolname LIKE '{pattern}'");
         self.postgres.column("postgres", &sql).await
     }

@@ -2,16 +2,16 @@
 //!
 //! The issue is in the state before it is sent, within a budget that survives a crash loop.
 
-use super::{Candidate, Leased, RESERVE, Surroundings};
+use super::{Candidate, Intent, Issuing, Leased, RESERVE, Surroundings};
 use crate::agent::command::Command;
 use crate::agent::context::Context;
-use crate::agent::event::Op;
+use crate::agent::event::{Op, Token};
 use crate::agent::session::SessionId;
 use crate::audit::event::Record;
 use crate::error::{Class, Failure};
-use crate::lease::Grant;
 use crate::lease::machine::Lease;
 use crate::lease::schedule::{self, Retry};
+use crate::lease::{ChildToken, Grant};
 use crate::secret::Secret;
 use crate::time::Moment;
 
@@ -24,7 +24,7 @@ impl Leased {
             return at_once;
         }
         let term = lease.grant.duration;
-        let last_chance = schedule::give_up_at(lease.expires, lease.term);
+        let last_chance = lease.last_chance();
         lease.end().map_or(last_chance, |end| {
             schedule::replace_at(lease.issued, end, term, self.overlap(), lease.spread)
                 .min(last_chance)
@@ -50,15 +50,59 @@ impl Leased {
         })
     }
 
-    /// Asks for a new lease; it is in the state before it is sent.
-    pub fn issue(&mut self, cx: &mut Context, (session, token): (SessionId, &Secret)) {
-        let op = cx.op();
-        self.issuing = Some((op, session));
-        self.kept.intent = Some(cx.now);
+    /// Asks for a new lease, `apart` under a child token of its own.
+    pub fn issue(&mut self, cx: &mut Context, (session, token): (SessionId, &Secret), apart: bool) {
         self.kept.asked_at = Some(cx.now);
+        if apart && !self.childless {
+            let op = cx.op();
+            self.issuing = Some(Issuing { op, session, child: None });
+            cx.push(Command::CreateToken {
+                op,
+                secret: self.name.clone(),
+                token: token.clone(),
+                term: schedule::CHILD_TERM,
+            });
+        } else {
+            self.send_issue(cx, session, None, token.clone());
+        }
+    }
+
+    /// Asks for the lease under `token`; `usable`: as for [`Leased::issued`].
+    pub fn issue_under(
+        &mut self,
+        cx: &mut Context,
+        sent: Moment,
+        token: Token,
+        usable: impl FnOnce(SessionId) -> bool,
+    ) {
+        let Some(Issuing { session, .. }) = self.issuing.take() else { return };
+        if usable(session) {
+            let expires = token.term.ttl.map(|ttl| sent + ttl);
+            let lasting = expires.is_none();
+            let child = ChildToken { token: token.secret.clone(), session, expires, lasting };
+            self.send_issue(cx, session, Some(child), token.secret);
+        }
+    }
+
+    /// There is no child token: the next step asks without.
+    pub fn issue_again(&mut self) {
+        self.issuing = None;
+    }
+
+    /// The issue is in the state before it is sent.
+    fn send_issue(
+        &mut self,
+        cx: &mut Context,
+        session: SessionId,
+        child: Option<ChildToken>,
+        token: Secret,
+    ) {
+        let op = cx.op();
+        self.kept.intent = Some(Intent { undone: child.is_some() });
+        self.issuing = Some(Issuing { op, session, child });
         cx.dirty();
         cx.record(Record::IssueRequested { secret: self.name.clone() });
-        cx.push(Command::Issue { op, secret: self.name.clone(), token: token.clone() });
+        cx.push(Command::Issue { op, secret: self.name.clone(), token });
     }
 
     /// Takes the answer to an issue. `usable`: neither is the agent stopping, nor has the session
@@ -70,13 +114,14 @@ impl Leased {
         result: Result<Grant, Failure>,
         usable: impl FnOnce(SessionId) -> bool,
     ) {
-        let Some((_, session)) = self.issuing.take() else { return };
+        let Some(Issuing { session, child, .. }) = self.issuing.take() else { return };
         self.kept.intent = None;
         cx.dirty();
         match result {
             Ok(grant) => {
                 self.kept.budget.spend(cx.now, Some(grant.duration));
-                let lease = Lease::new(cx, grant, &self.policy.source, session, sent);
+                let mut lease = Lease::new(cx, grant, &self.policy.source, session, sent);
+                lease.live_under(child);
                 cx.record(Record::LeaseIssued {
                     secret: self.name.clone(),
                     lease: lease.hash(),
@@ -96,30 +141,39 @@ impl Leased {
                 }
             }
             Err(failure) => {
-                self.failing = true;
-                let secret = self.name.clone();
                 if failure.class == Class::Unclear {
-                    self.kept.budget.spend(cx.now, None);
-                    cx.record(Record::IssueUnanswered { secret: secret.clone() });
+                    self.unanswered(cx, child.is_some());
                 }
-                let left = self.expires().map(|end| cx.now.until(end));
-                let retry_in = cx.back_off(&mut self.issue_retry, left, &failure);
-                cx.record(Record::IssueFailed { secret, failure, retry_in });
+                self.issue_failed(cx, failure);
             }
         }
     }
 
+    /// Nothing was issued; tried again.
+    pub fn issue_failed(&mut self, cx: &mut Context, failure: Failure) {
+        self.issuing = None;
+        self.failing = true;
+        let left = self.expires().map(|end| cx.now.until(end));
+        let retry_in = cx.back_off(&mut self.issue_retry, left, &failure);
+        cx.record(Record::IssueFailed { secret: self.name.clone(), failure, retry_in });
+    }
+
+    /// An issue was sent, and what it made is not known.
+    fn unanswered(&mut self, cx: &mut Context, undone: bool) {
+        self.kept.budget.spend(cx.now, None);
+        cx.record(Record::IssueUnanswered { secret: self.name.clone(), undone });
+    }
+
     /// Whether the issue `op` is this secret's.
     pub fn issues(&self, op: Op) -> bool {
-        self.issuing.is_some_and(|(issuing, _)| issuing == op)
+        self.issuing.as_ref().is_some_and(|issuing| issuing.op == op)
     }
 
     /// The process ends and will not hear the answer to an issue that is under way.
     pub fn abandon(&mut self, cx: &mut Context) {
-        if self.issuing.take().is_some() {
-            self.kept.intent = None;
-            self.kept.budget.spend(cx.now, None);
-            cx.record(Record::IssueUnanswered { secret: self.name.clone() });
+        self.issuing = None;
+        if let Some(Intent { undone }) = self.kept.intent.take() {
+            self.unanswered(cx, undone);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ledger::Spent;
 use super::{Leased, Surroundings};
 use crate::agent::context::Context;
 use crate::agent::event::Op;
@@ -88,7 +89,7 @@ impl Leased {
                     cx.record(Record::LeaseLost { secret, lease, cause });
                 } else {
                     cx.record(Record::LeaseEnded { secret, lease: lease.clone() });
-                    self.kept.leaving.retain(|old| old.lease.hash() != lease);
+                    self.forget(cx, &lease);
                 }
                 self.drop_lost_candidate(cx);
             }
@@ -97,16 +98,28 @@ impl Leased {
                 cx.record(Record::DrainFailed { secret, lease, failure });
             }
             Turn::Ended => {
-                self.kept.current.take_if(|current| current.hash() == lease);
-                self.kept.leaving.retain(|old| old.lease.hash() != lease);
-                cx.dirty();
+                self.forget(cx, &lease);
                 cx.record(Record::LeaseEnded { secret, lease });
             }
             Turn::EndFailed(failure) => cx.record(Record::EndFailed { secret, lease, failure }),
+            Turn::ChildEnds(failure) => {
+                self.childless = true;
+                cx.record(Record::NoChildTokens { failure });
+            }
             Turn::RevokeDenied(failure) => {
                 cx.record(Record::RevokeDenied { secret, lease, failure });
             }
         }
+    }
+
+    /// A lease is over, and so is the child token that it lived under.
+    fn forget(&mut self, cx: &mut Context, hash: &str) {
+        let current = self.kept.current.take_if(|current| current.hash() == hash);
+        let leaving = self.kept.leaving.extract_if(.., |old| old.lease.hash() == hash);
+        let over: Vec<Lease> = current.into_iter().chain(leaving.map(|old| old.lease)).collect();
+        let children = over.into_iter().filter_map(|lease| lease.child);
+        self.kept.spent.extend(children.filter(|child| child.lasting).map(Spent::new));
+        cx.dirty();
     }
 
     fn check_grace(&self, cx: &mut Context, fits: Duration) {
@@ -131,10 +144,12 @@ impl Leased {
         let secret = self.name.clone();
         for lease in self.kept.leases_mut().filter(|lease| lease.session == id && !lease.lost) {
             lease.lost = true;
+            lease.child = None;
             let cause = "its token is no longer one".to_owned();
             cx.record(Record::LeaseLost { secret: secret.clone(), lease: lease.hash(), cause });
             cx.dirty();
         }
+        self.children_died(id);
         for old in &mut self.kept.leaving {
             if old.lease.lost {
                 old.lease.fade(cx);

@@ -28,7 +28,9 @@ use crate::agent::command::{Command, TargetName};
 use crate::agent::context::Context;
 use crate::agent::event::{Event, Op, Token};
 use crate::agent::leased::Leased;
-pub use crate::agent::policy::{Confirm, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy};
+pub use crate::agent::policy::{
+    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy,
+};
 use crate::agent::polled::Polled;
 use crate::agent::publication::{Publication, Versions};
 use crate::agent::session::{Session, Turn};
@@ -197,6 +199,7 @@ impl Agent {
                 let around = self.around_session();
                 self.session.logged_in(cx, op, sent, result, &around);
             }
+            Event::Unwrapped { op, unwrapped } => self.session.unwrapped(cx, op, unwrapped),
             Event::TokenSeen { op, sent, result } => {
                 if let Some(secret) = self.all_leased().find(|secret| secret.waits_for(op)) {
                     secret.lease_seen(cx, op, sent, result.map(LeaseTerm::from));
@@ -459,7 +462,9 @@ impl Agent {
         }
         let mut rehearsal = self.values(cx.now);
         for (name, secret) in &self.leased {
-            rehearsal.entry(name.clone()).or_insert_with(|| secret.stand_in());
+            if let (false, Some(value)) = (rehearsal.contains_key(name), secret.stand_in()) {
+                rehearsal.insert(name.clone(), value);
+            }
         }
         if !self.publication.rehearsed(cx, rehearsal) {
             return;

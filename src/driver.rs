@@ -117,6 +117,9 @@ async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), 
 
 impl Turning {
     fn completed(&mut self, done: Result<(Id, Event), JoinError>) -> Event {
+        if let Some(result) = self.driver.outside.vault.tls_files() {
+            logs::tls_files(&result);
+        }
         match done {
             Ok((id, event)) => {
                 self.started.remove(&id);

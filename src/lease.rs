@@ -6,12 +6,14 @@
 pub mod machine;
 pub mod schedule;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::agent::event::TokenTerm;
 use crate::secret::{Credential, Secret, stored};
+use crate::snapshot::Fields;
 use crate::time::Moment;
 
 /// A database role's oid. Names come and go; an oid stays with its sessions even after the role
@@ -28,8 +30,8 @@ pub struct Grant {
     pub duration: Duration,
     /// Whether the term can be extended.
     pub renewable: bool,
-    /// The login.
-    pub credential: Credential,
+    /// What is leased.
+    pub content: Granted,
     /// Vault's name for the request, for its audit log.
     pub request_id: String,
 }
@@ -46,6 +48,30 @@ pub struct ChildToken {
     pub expires: Option<Moment>,
     /// Whether it was made to last, after the short life that it is born with.
     pub lasting: bool,
+}
+
+/// What a lease is of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Granted {
+    /// A database login.
+    Login(Credential),
+    /// Whatever the path answered.
+    Fields(Arc<Fields>),
+}
+
+impl Grant {
+    /// The database login, where it is one.
+    pub fn login(&self) -> Option<&Credential> {
+        match &self.content {
+            Granted::Login(credential) => Some(credential),
+            Granted::Fields(_) => None,
+        }
+    }
+
+    /// The database user; empty where it is no login.
+    pub fn username(&self) -> String {
+        self.login().map(|login| login.username.clone()).unwrap_or_default()
+    }
 }
 
 /// What is left of a lease.

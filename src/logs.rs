@@ -199,6 +199,24 @@ pub fn watch_degraded(failure: &Failure) {
     );
 }
 
+/// TLS files of Vault changed; what became of that.
+pub fn tls_files(result: &Result<(), Failure>) {
+    match result {
+        Ok(()) => tracing::info!(
+            target: "leasehold",
+            event = "tls_files_read",
+            "Vault's TLS files changed; new connections use them"
+        ),
+        Err(failure) => tracing::warn!(
+            target: "leasehold",
+            event = "tls_files_unusable",
+            error = failure.text,
+            hint = failure.hint,
+            "Vault's TLS files changed and cannot be used; new connections use those before"
+        ),
+    }
+}
+
 /// A listener cannot take connections for now.
 pub fn accept_failed(listener: &str, failure: &Failure) {
     tracing::warn!(

@@ -7,7 +7,7 @@
 mod rotation;
 mod series;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
 use crate::agent::view::View;
-use crate::agent::{Policy, SecretPolicy};
+use crate::agent::{Gives, Policy, SecretPolicy};
 use crate::audit::event::Record;
 use crate::metrics::rotation::Known;
 use crate::metrics::series::{Histograms, Series};
@@ -29,8 +29,10 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TYPES: [&str; 3] = ["database", "jwt", "api_key"];
 
 /// Every operation that `vault` may report.
-const OPERATIONS: [&str; 11] = [
+const OPERATIONS: [&str; 13] = [
     "login",
+    "lookup_wrapping",
+    "unwrap",
     "lookup_token",
     "renew_token",
     "revoke_token",
@@ -57,6 +59,8 @@ const DAY: f64 = 86_400.0;
 pub struct Metrics {
     registry: Registry,
     types: BTreeMap<SecretName, &'static str>,
+    /// Those that have leases, whatever their type.
+    leased: BTreeSet<SecretName>,
     rotations: Series,
     rotation_duration: Histograms,
     age: Series,
@@ -158,12 +162,18 @@ impl Metrics {
         );
 
         let kind = |policy: &SecretPolicy| match policy {
-            SecretPolicy::Leased(_) => "database",
+            SecretPolicy::Leased(leased) => match leased.gives {
+                Gives::Login => "database",
+                Gives::Fields => "api_key",
+            },
             SecretPolicy::Polled(_) => "api_key",
         };
         let types = policy.secrets.iter().map(|(name, policy)| (name.clone(), kind(policy)));
+        let is_leased = |policy: &SecretPolicy| matches!(policy, SecretPolicy::Leased(_));
+        let leased = policy.secrets.iter().filter(|(_, policy)| is_leased(policy));
         let metrics = Self {
             types: types.collect(),
+            leased: leased.map(|(name, _)| name.clone()).collect(),
             rotations,
             rotation_duration,
             age,
@@ -192,11 +202,9 @@ impl Metrics {
             self.rotations.start(&[kind, "failure"]);
             self.rotation_duration.start(&[kind]);
         }
-        for (name, kind) in &self.types {
-            if *kind == "database" {
-                self.renewal_failures.start(&[name]);
-                self.grace_violations.start(&[name]);
-            }
+        for name in &self.leased {
+            self.renewal_failures.start(&[name]);
+            self.grace_violations.start(&[name]);
         }
         for target in policy.targets.keys() {
             self.notify_attempts.start(&[target, "success"]);
@@ -270,6 +278,7 @@ impl Metrics {
             }
             Record::Adopted { .. }
             | Record::SessionOpened { .. }
+            | Record::SecretIdUnwrapped
             | Record::LoginFailed { .. }
             | Record::LoginRefused { .. }
             | Record::SessionRenewed { .. }
@@ -296,6 +305,7 @@ impl Metrics {
             | Record::EndFailed { .. }
             | Record::RevokeDenied { .. }
             | Record::ReadFailed { .. }
+            | Record::ReadStopped { .. }
             | Record::RehearsalFailed { .. }
             | Record::PublishFailed { .. }
             | Record::Repairing { .. }
@@ -326,7 +336,7 @@ impl Metrics {
             let wall = wall_micros as f64 / 1e6;
             let end = left.map(|left| ((wall + left) * 1000.0).round() / 1000.0);
             self.expiry.set(&[name], end);
-            if kind == "database" {
+            if self.leased.contains(name) {
                 self.leases.set(&[name], Some(secret.leases as f64));
                 self.budget.set(&[name], Some(f64::from(secret.budget)));
                 let since = secret.rotating_since.map(|since| now.since(since).as_secs_f64());

@@ -10,8 +10,10 @@ mod error;
 mod kv;
 mod leases;
 mod names;
+mod plain;
 mod tls;
 mod wire;
+mod wrapping;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -32,8 +34,19 @@ pub struct Settings {
     pub namespace: String,
     /// The CA that the server's certificate is checked against; the system's where there is none.
     pub ca_cert: Option<PathBuf>,
+    /// What we show to a server that asks for a certificate.
+    pub client: Option<ClientCertificate>,
     /// How to log in.
     pub auth: Auth,
+}
+
+/// A certificate of ours, and its key; PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, with those between it and its authority.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 /// How to log in.
@@ -47,6 +60,8 @@ pub enum Auth {
         role_id_file: PathBuf,
         /// File with the secret id.
         secret_id_file: PathBuf,
+        /// Whether that file holds a wrapping token with the secret id in it.
+        wrapped: bool,
     },
     /// A token that somebody else keeps in a file.
     TokenFile(PathBuf),
@@ -70,6 +85,18 @@ pub enum Source {
         mount: String,
         /// Logical path, without `data/`.
         path: String,
+        /// The version to read; the newest where there is none.
+        version: Option<u64>,
+    },
+    /// Any path whose answer is a lease.
+    Leased {
+        /// With the mount.
+        path: String,
+    },
+    /// Any path whose answer is none, KV version 1 among them.
+    Plain {
+        /// With the mount.
+        path: String,
     },
 }
 
@@ -78,7 +105,7 @@ pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sy
 
 /// A connection to one Vault; cheap to clone.
 ///
-/// Its requests are in `auth` (tokens), `leases` and `kv`.
+/// Its requests are in `auth` and `wrapping` (tokens), `leases`, `kv` and `plain`.
 #[derive(Clone)]
 pub struct Vault {
     inner: Arc<Inner>,
@@ -91,12 +118,12 @@ struct Inner {
 }
 
 impl Vault {
-    /// Reads the CA and readies the client; sends nothing. `hash_key` keys the hashes by which
-    /// refused credentials are remembered. The CA file is read again at every request, so a new
-    /// one needs no new `Vault`.
+    /// Reads the TLS files and readies the client; sends nothing. `hash_key` keys the hashes by
+    /// which refused credentials and plain values are known again. Files that changed are read anew
+    /// at the next request, so they need no new `Vault`.
     ///
     /// # Errors
-    /// `Ours` or `Missing` when the address, the namespace, the mount of the login or the CA
+    /// `Ours` or `Missing` when the address, the namespace, the mount of the login or a TLS file
     /// cannot be used.
     pub fn new(settings: &Settings, hash_key: &[u8], observer: Observer) -> Result<Self, Failure> {
         if let Auth::AppRole { mount, .. } = &settings.auth {
@@ -109,6 +136,14 @@ impl Vault {
                 hash_key: hmac::Key::new(hmac::HMAC_SHA256, hash_key),
             }),
         })
+    }
+}
+
+impl Vault {
+    /// What became of TLS files that changed, told once for each change: `Ok` when new connections
+    /// use them, else why they still use those before.
+    pub fn tls_files(&self) -> Option<Result<(), Failure>> {
+        self.inner.wire.tls_files()
     }
 }
 

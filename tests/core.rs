@@ -13,5 +13,7 @@ mod layers;
 mod properties;
 #[path = "core/scenarios.rs"]
 mod scenarios;
+#[path = "core/sources.rs"]
+mod sources;
 #[path = "core/world.rs"]
 mod world;

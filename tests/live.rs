@@ -23,5 +23,6 @@ mod live {
     mod outages;
     mod rotation;
     mod session;
+    mod sources;
     mod stop;
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agent::event::Op;
+use crate::agent::event::{Op, Unwrapped};
 use crate::audit::event::Record;
 use crate::lease::RoleId;
 use crate::secret::{Credential, Secret};
@@ -21,10 +21,13 @@ pub type TargetName = Arc<str>;
 pub enum Command {
     /// Log in to Vault, unless the credential found is one of `refused`.
     Login {
-        /// Answered by `LoggedIn`.
+        /// Answered by `LoggedIn`, or by `Unwrapped` where there is a wrapped secret id that is not
+        /// `unwrapped`.
         op: Op,
         /// Keyed hashes of credentials that Vault refused for good.
         refused: Vec<String>,
+        /// The secret id that was unwrapped last.
+        unwrapped: Option<Unwrapped>,
     },
     /// Ask what is left of a token.
     LookupToken {

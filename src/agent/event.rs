@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::lease::{Grant, LeaseTerm, RoleId};
-use crate::secret::Secret;
+use crate::secret::{Secret, stored};
 use crate::snapshot::{Fields, Generation, SecretName, Version};
 use crate::time::Moment;
 
@@ -32,6 +32,13 @@ pub enum Event {
         sent: Moment,
         /// The new token, or why there is none.
         result: Result<Token, LoginFailure>,
+    },
+    /// A login found a wrapped secret id that was not known, and unwrapped it; it did not log in.
+    Unwrapped {
+        /// The command.
+        op: Op,
+        /// What was found.
+        unwrapped: Unwrapped,
     },
     /// A token was looked up or renewed.
     TokenSeen {
@@ -146,6 +153,16 @@ pub struct Token {
     pub ours: bool,
 }
 
+/// A secret id that came in a wrapping token, which gives it only once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unwrapped {
+    /// The keyed hash of the wrapping token, to know it again.
+    pub of: String,
+    /// The secret id.
+    #[serde(with = "stored")]
+    pub secret_id: Secret,
+}
+
 /// What Vault says of a token's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenTerm {
@@ -179,6 +196,9 @@ pub enum Reading {
         /// Its fields.
         fields: Fields,
     },
+    /// The answer was a lease that nobody asked for, and so would be each further one. It was
+    /// ended, as far as it could be; the failure says so.
+    Leased(Failure),
 }
 
 /// What readers of the publish directory see.

@@ -1,4 +1,4 @@
-//! A secret that Vault leases: each issue makes a new database login.
+//! A secret that Vault leases: each issue makes a new login, or whatever else the path gives.
 //!
 //! Receives grants, proofs, counts and what is visible, gives the value to publish and the
 //! requests that keep, replace, drain and end its leases. Three places hold leases: `candidate`
@@ -19,11 +19,11 @@ use crate::agent::event::Op;
 use crate::agent::leased::ledger::Spent;
 use crate::agent::session::{Session, SessionId};
 use crate::agent::view::SecretView;
-use crate::agent::{Confirm, LeasedPolicy};
+use crate::agent::{Confirm, Gives, LeasedPolicy};
 use crate::audit::event::Record;
-use crate::lease::ChildToken;
 use crate::lease::machine::Lease;
 use crate::lease::schedule::{self, Budget, Retry};
+use crate::lease::{ChildToken, Granted};
 use crate::snapshot::{Content, SecretName, Value, Version};
 use crate::time::Moment;
 
@@ -255,17 +255,24 @@ impl Leased {
             previous_ends: before
                 .and_then(Lease::end)
                 .or_else(|| self.kept.leaving.last().map(|old| old.lease.expires)),
-            content: Content::Database {
-                credential: lease.grant.credential.clone(),
-                previous: previous.map(|old| old.grant.credential.clone()).collect(),
-                connection: self.policy.connection.clone(),
+            content: match &lease.grant.content {
+                Granted::Login(credential) => Content::Database {
+                    credential: credential.clone(),
+                    previous: previous.filter_map(|old| old.grant.login().cloned()).collect(),
+                    connection: self.policy.connection.clone(),
+                },
+                Granted::Fields(fields) => Content::Fields(fields.clone()),
             },
         }
     }
 
-    /// A value of full size, to rehearse with where there is none yet.
-    pub fn stand_in(&self) -> Value {
-        Value::stand_in(self.policy.connection.clone())
+    /// A value of full size, to rehearse with where there is none yet. Fields whose names nobody
+    /// knows yet have none: the files that name them are left out of the rehearsal.
+    pub fn stand_in(&self) -> Option<Value> {
+        match self.policy.gives {
+            Gives::Login => Some(Value::stand_in(self.policy.connection.clone())),
+            Gives::Fields => None,
+        }
     }
 
     fn leave(&mut self, cx: &mut Context, mut lease: Lease, end: bool) {
@@ -290,7 +297,7 @@ impl Leased {
         let is_shown = |new: &mut Candidate| shown == Some(&version(&new.lease));
         let Some(new) = self.kept.candidate.take_if(is_shown) else { return };
         let asked = self.kept.asked_at.unwrap_or(new.lease.issued);
-        let (lease, username) = (new.lease.hash(), new.lease.grant.credential.username.clone());
+        let (lease, username) = (new.lease.hash(), new.lease.grant.username());
         if let Some(old) = self.kept.current.replace(new.lease) {
             let (secret, took) = (self.name.clone(), cx.now.since(asked));
             cx.record(Record::Rotated { secret, lease, username, took });
@@ -375,7 +382,7 @@ impl Leased {
             version: shown.cloned(),
             obtained: current.map(|lease| lease.issued),
             expires: current.map(|lease| lease.expires),
-            username: current.map(|lease| lease.grant.credential.username.clone()),
+            username: current.and_then(|lease| Some(lease.grant.login()?.username.clone())),
             leases: self.leases(),
             leaving: self.kept.leaving.len(),
             budget: self.kept.budget.left(now),

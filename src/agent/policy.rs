@@ -47,6 +47,8 @@ pub struct LeasedPolicy {
     pub source: String,
     /// Whether nothing is published without it.
     pub required: bool,
+    /// What the leases are of.
+    pub gives: Gives,
     /// Where the login is used: where to prove it and to count its sessions.
     pub connection: Option<Arc<Connection>>,
     /// The evidence that ends an old login.
@@ -59,6 +61,15 @@ pub struct LeasedPolicy {
     pub rotate_every: Option<Duration>,
     /// The pause between two lookups of token and lease.
     pub lookup: Duration,
+}
+
+/// What each lease of a secret is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gives {
+    /// A database login.
+    Login,
+    /// Fields whose names only the answer tells.
+    Fields,
 }
 
 /// How a polled secret is kept fresh.
@@ -89,6 +100,7 @@ impl LeasedPolicy {
         Self {
             source: String::new(),
             required: false,
+            gives: Gives::Login,
             connection: None,
             confirm: Confirm::None,
             grace,

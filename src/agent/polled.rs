@@ -30,6 +30,8 @@ pub struct Polled {
     settled: bool,
     /// Why the last read failed; told once until it changes.
     failure: Option<Failure>,
+    /// What is there is leased: one more answer would be one more lease.
+    stopped: bool,
 }
 
 /// What the next process takes over.
@@ -54,6 +56,7 @@ impl Polled {
             read_at: Moment::from_micros(0),
             retry: Retry::default(),
             failure: None,
+            stopped: false,
         }
     }
 
@@ -84,7 +87,8 @@ impl Polled {
 
     /// When [`Polled::step`] has something to do.
     pub fn due(&self, online: bool) -> Option<Moment> {
-        (online && self.asked.is_none()).then(|| self.retry.not_before(self.read_at))
+        let idle = self.asked.is_none() && !self.stopped;
+        (online && idle).then(|| self.retry.not_before(self.read_at))
     }
 
     /// Asks when it is time.
@@ -116,19 +120,26 @@ impl Polled {
         let poll = schedule::portion(self.policy.poll, 0.9 + 0.1 * cx.jitter());
         self.read_at = cx.now + poll;
         match result {
-            Ok(reading) => {
-                self.retry = Retry::default();
-                self.failure = None;
-                if let Reading::New { version, fields } = reading {
-                    cx.record(Record::ValueRead {
-                        secret: self.name.clone(),
-                        version: version.clone(),
-                    });
-                    let source = self.policy.source.clone();
-                    let (fields, obtained) = (Arc::new(fields), cx.now);
-                    self.kept = Some(Kept { source, version, fields, obtained });
-                    cx.dirty();
-                }
+            Ok(Reading::Leased(failure)) => {
+                self.stopped = true;
+                self.failure = Some(failure.clone());
+                cx.record(Record::ReadStopped { secret: self.name.clone(), failure });
+                false
+            }
+            Ok(Reading::New { version, fields }) => {
+                self.succeeded();
+                cx.record(Record::ValueRead {
+                    secret: self.name.clone(),
+                    version: version.clone(),
+                });
+                let source = self.policy.source.clone();
+                let (fields, obtained) = (Arc::new(fields), cx.now);
+                self.kept = Some(Kept { source, version, fields, obtained });
+                cx.dirty();
+                false
+            }
+            Ok(Reading::Same) => {
+                self.succeeded();
                 false
             }
             Err(failure) => {
@@ -152,6 +163,11 @@ impl Polled {
                 denied
             }
         }
+    }
+
+    fn succeeded(&mut self) {
+        self.retry = Retry::default();
+        self.failure = None;
     }
 
     /// How it shows.

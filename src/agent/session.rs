@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::command::Command;
 use crate::agent::context::Context;
-use crate::agent::event::{LoginFailure, Op, Token, TokenTerm};
+use crate::agent::event::{LoginFailure, Op, Token, TokenTerm, Unwrapped};
 use crate::audit::event::Record;
 use crate::error::{Class, Failure};
 use crate::lease::schedule::Retry;
@@ -47,6 +47,8 @@ pub struct Kept {
     up: Option<Up>,
     old: Vec<Up>,
     refused: BTreeMap<String, u32>,
+    #[serde(default)]
+    unwrapped: Option<Unwrapped>,
     last_id: SessionId,
 }
 
@@ -181,7 +183,8 @@ impl Session {
             self.login = Some(op);
             let refused = self.kept.refused.iter().filter(|(_, n)| **n >= REFUSALS);
             let refused = refused.map(|(hash, _)| hash.clone()).collect();
-            cx.push(Command::Login { op, refused });
+            let unwrapped = self.kept.unwrapped.clone();
+            cx.push(Command::Login { op, refused, unwrapped });
         }
         died
     }
@@ -200,6 +203,17 @@ impl Session {
             cx.dirty();
         }
         died
+    }
+
+    /// Takes a secret id that was unwrapped; the login with it follows once it is in the state,
+    /// since it cannot be had again.
+    pub fn unwrapped(&mut self, cx: &mut Context, op: Op, unwrapped: Unwrapped) {
+        if self.login == Some(op) {
+            self.login = None;
+            self.kept.unwrapped = Some(unwrapped);
+            cx.record(Record::SecretIdUnwrapped);
+            cx.dirty();
+        }
     }
 
     /// Takes the answer to a login.

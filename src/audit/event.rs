@@ -1,7 +1,7 @@
 //! The catalogue: one record drives the log line, the metric and (with a store) the audit row.
 //!
-//! Made by the agent's decisions, shown by the sinks. User names and lease hashes yes; passwords,
-//! tokens and lease ids never.
+//! Made by the agent's decisions, shown by the sinks. User names (empty where a lease is no login)
+//! and lease hashes yes; passwords, tokens and lease ids never.
 
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub enum Record {
     Adopted { leases: usize, generation: Generation },
     /// Logged in to Vault.
     SessionOpened { ttl: Option<Duration>, renewable: bool },
+    /// The wrapped secret id was unwrapped; the next process finds it in the state.
+    SecretIdUnwrapped,
     /// A login failed and is tried again.
     LoginFailed { failure: Failure, retry_in: Duration },
     /// Vault refused this credential twice; it is not tried again until it changes.
@@ -106,6 +108,8 @@ pub enum Record {
     ValueRead { secret: SecretName, version: Version },
     /// A polled secret could not be read; its last good value stays.
     ReadFailed { secret: SecretName, failure: Failure, stale: bool },
+    /// A polled secret turned out to be leased; it is not read again by this process.
+    ReadStopped { secret: SecretName, failure: Failure },
     /// The next set could not be published; no lease is made until it can.
     RehearsalFailed { failure: Failure, retry_in: Duration },
     /// A generation is visible.

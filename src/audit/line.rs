@@ -89,6 +89,9 @@ pub fn line(record: &Record) -> Line {
             let line = Line::new("session_opened", Info, "logged in to Vault");
             optional(line, "ttl_seconds", *ttl).flag("renewable", *renewable)
         }
+        Record::SecretIdUnwrapped => {
+            Line::new("secret_id_unwrapped", Info, "the wrapped secret id is unwrapped and kept")
+        }
         Record::LoginFailed { failure, retry_in } => {
             Line::new("login_failed", Warn, "login to Vault failed, trying again")
                 .span("retry_in_seconds", *retry_in)
@@ -119,13 +122,12 @@ pub fn line(record: &Record) -> Line {
             Line::new("issue_requested", Info, message).text("secret", secret)
         }
         Record::LeaseIssued { secret, lease, username, ttl, request_id } => {
-            let message = format!("new login `{username}` for `{secret}`");
-            Line::new("lease_issued", Info, message)
-                .text("secret", secret)
-                .text("lease", lease)
-                .text("username", username)
-                .span("ttl_seconds", *ttl)
-                .text("request_id", request_id)
+            let message = match username.as_str() {
+                "" => format!("new lease for `{secret}`"),
+                username => format!("new login `{username}` for `{secret}`"),
+            };
+            let line = leased("lease_issued", Info, message, secret, lease);
+            user(line, username).span("ttl_seconds", *ttl).text("request_id", request_id)
         }
         Record::IssueFailed { secret, failure, retry_in } => {
             let message = format!("no new login for `{secret}`, trying again");
@@ -199,9 +201,11 @@ pub fn line(record: &Record) -> Line {
             leased("lease_lost", Error, message, secret, lease).text("cause", cause)
         }
         Record::Rotated { secret, lease, username, took } => {
-            let message = format!("`{secret}` rotated to `{username}`");
-            leased("rotated", Info, message, secret, lease)
-                .text("username", username)
+            let message = match username.as_str() {
+                "" => format!("`{secret}` rotated"),
+                username => format!("`{secret}` rotated to `{username}`"),
+            };
+            user(leased("rotated", Info, message, secret, lease), username)
                 .span("took_seconds", *took)
         }
         Record::Confirmed { secret, lease, after } => {
@@ -252,6 +256,10 @@ pub fn line(record: &Record) -> Line {
                 .text("secret", secret)
                 .flag("stale", *stale)
                 .failure(failure)
+        }
+        Record::ReadStopped { secret, failure } => {
+            let message = format!("`{secret}` is not read again: it is leased");
+            Line::new("read_stopped", Error, message).text("secret", secret).failure(failure)
         }
         Record::RehearsalFailed { failure, retry_in } => {
             let message = "the next files could not be published; no login is asked for until then";
@@ -311,6 +319,10 @@ fn leased(
     lease: &str,
 ) -> Line {
     Line::new(event, level, message).text("secret", secret).text("lease", lease)
+}
+
+fn user(line: Line, username: &str) -> Line {
+    if username.is_empty() { line } else { line.text("username", username) }
 }
 
 fn optional(line: Line, name: &'static str, span: Option<Duration>) -> Line {

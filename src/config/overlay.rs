@@ -21,8 +21,13 @@ pub struct Override {
 }
 
 /// Vault's own variables, without the part before the underscore.
-const VAULT: [(&str, &str); 3] =
-    [("ADDR", "vault.address"), ("NAMESPACE", "vault.namespace"), ("CACERT", "vault.ca_cert")];
+const VAULT: [(&str, &str); 5] = [
+    ("ADDR", "vault.address"),
+    ("NAMESPACE", "vault.namespace"),
+    ("CACERT", "vault.ca_cert"),
+    ("CLIENT_CERT", "vault.client_cert"),
+    ("CLIENT_KEY", "vault.client_key"),
+];
 
 /// Keys that stand in no section, so that their variable has no `__`.
 const TOP: [(&str, &str); 3] = [

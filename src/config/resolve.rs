@@ -7,6 +7,7 @@ mod connection;
 mod notify;
 mod publish;
 mod secrets;
+mod sources;
 mod vault;
 
 use std::cell::RefCell;

@@ -3,7 +3,7 @@ mod messages;
 use std::time::Duration;
 
 use super::*;
-use crate::agent::{Confirm, LeasedPolicy, OnStop, SecretPolicy};
+use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, SecretPolicy};
 use crate::secret::Secret;
 use crate::snapshot::SslMode;
 use crate::vault::{Auth, Source};
@@ -98,7 +98,7 @@ fn examples_are_valid() {
     }
     seen.sort_by(|left, right| left.0.cmp(&right.0));
     let names: Vec<_> = seen.iter().map(|(name, _)| name.to_str().unwrap()).collect();
-    assert_eq!(names, ["development", "minimal", "postgres", "signal"]);
+    assert_eq!(names, ["development", "minimal", "postgres", "signal", "sources"]);
 
     let Loaded { config, warnings } = &seen[0].1;
     assert!(matches!(config.vault.auth, Auth::Token(_)));
@@ -122,11 +122,62 @@ fn examples_are_valid() {
     );
     assert_eq!(
         config.sources["mail"],
-        Source::Kv { mount: "secret".to_owned(), path: "sendgrid/current".to_owned() }
+        Source::Kv {
+            mount: "secret".to_owned(),
+            path: "sendgrid/current".to_owned(),
+            version: None
+        }
     );
     assert_eq!(warnings.as_slice(), ["vault.auth: `VAULT_TOKEN` in the environment is not used"]);
 
     assert_eq!(leased(&seen[3].1.config, "db").connection.unwrap().hosts.len(), 2);
+
+    let config = &seen[4].1.config;
+    let path = |path: &str| path.to_owned();
+    assert_eq!(config.sources["deploy"], Source::Leased { path: path("aws/creds/deploy") });
+    assert_eq!(config.sources["signing"], Source::Plain { path: path("transit/keys/app") });
+    assert_eq!(config.sources["mail"], Source::Plain { path: path("kv-old/sendgrid") });
+    let version = Some(3);
+    let licence = Source::Kv { mount: path("secret"), path: path("licence"), version };
+    assert_eq!(config.sources["licence"], licence);
+    let deploy = leased(config, "deploy");
+    assert_eq!((deploy.gives, deploy.confirm), (Gives::Fields, Confirm::Told));
+    let polls = ["signing", "mail", "licence"].map(|name| match &config.policy.secrets[name] {
+        SecretPolicy::Polled(policy) => policy.poll.as_secs(),
+        SecretPolicy::Leased(_) => panic!("leased"),
+    });
+    assert_eq!(polls, [60, 15, 300]);
+    assert!(matches!(config.vault.auth, Auth::AppRole { wrapped: true, .. }));
+    assert!(config.vault.client.is_some());
+}
+
+#[test]
+fn the_environment_names_a_certificate_of_ours() {
+    let text = format!("{VAULT}{DB}{PUBLISH}");
+    let variables = [("VAULT_CLIENT_CERT", "/c"), ("BAO_CLIENT_KEY", "/k")];
+    let client = good(&text, &variables).vault.client.unwrap();
+    assert_eq!((client.cert, client.key), (PathBuf::from("/c"), PathBuf::from("/k")));
+    assert_eq!(good(&text, &[("BAO_NAMESPACE", "team/a")]).vault.namespace, "team/a");
+}
+
+#[test]
+fn another_source_is_another_value() {
+    let sources = |secret: &str| {
+        let secrets = format!("secrets: {{ db: {{ {secret} }} }}\n");
+        match &good(&format!("{VAULT}{secrets}{PUBLISH}"), &[]).policy.secrets["db"] {
+            SecretPolicy::Leased(policy) => policy.source.clone(),
+            SecretPolicy::Polled(policy) => policy.source.clone(),
+        }
+    };
+    let all = [
+        "database: { mount: m, role: p }",
+        "read: { path: m/creds/p, leased: true }",
+        "kv: { mount: m, path: p }",
+        "kv: { mount: m, path: p, version: 1 }",
+        "kv: { mount: m, path: p, version: 2 }",
+    ];
+    let seen: std::collections::BTreeSet<String> = all.into_iter().map(sources).collect();
+    assert_eq!(seen.len(), all.len());
 }
 
 #[test]

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use crate::agent::command::{Command, TargetName};
 use crate::agent::event::{Event, LoginFailure, Reading};
 use crate::error::{Class, Failure};
+use crate::lease::{Grant, Granted};
 use crate::notice;
 use crate::postgres;
 use crate::render::{self, File};
-use crate::snapshot::{Connection, Content, Generation, SecretName, Snapshot, Value};
+use crate::secret::Secret;
+use crate::snapshot::{
+    Connection, Content, Fields, Generation, SecretName, Snapshot, Value, Version,
+};
 use crate::time::{Clock, Moment};
 use crate::vault::{Source, Vault};
 
@@ -42,11 +46,9 @@ impl Outside {
 
     /// A new value is good only where every file that names it can hold it: published, one that
     /// cannot would hold back every other secret.
-    fn tried_out(&self, name: &SecretName, reading: Reading) -> Result<Reading, Failure> {
-        let Reading::New { version, fields } = reading else { return Ok(reading) };
-        let fields = Arc::new(fields);
+    fn tried_out(&self, name: &SecretName, fields: Arc<Fields>) -> Result<(), Failure> {
         let value = |content| Value {
-            version: version.clone(),
+            version: Version::from("rehearsal"),
             expires: None,
             previous_ends: None,
             content,
@@ -54,15 +56,41 @@ impl Outside {
         let others = self.sources.iter().map(|(other, source)| {
             let stand_in = match source {
                 Source::Database { .. } => Value::stand_in(self.connections.get(other).cloned()),
-                Source::Kv { .. } => value(Content::Fields(Arc::default())),
+                Source::Kv { .. } | Source::Leased { .. } | Source::Plain { .. } => {
+                    value(Content::Fields(Arc::default()))
+                }
             };
             (other.clone(), stand_in)
         });
         let mut secrets: BTreeMap<SecretName, Value> = others.collect();
-        secrets.insert(name.clone(), value(Content::Fields(fields.clone())));
+        secrets.insert(name.clone(), value(Content::Fields(fields)));
         let naming = self.files.iter().filter(|file| file.format.secrets().contains(name));
         let files: Vec<File> = naming.cloned().collect();
-        render::render(&files, &Snapshot { generation: Generation(0), secrets })?;
+        render::render(&files, &Snapshot { generation: Generation(0), secrets }).map(drop)
+    }
+
+    async fn issue(&self, name: &SecretName, token: &Secret) -> Result<Grant, Failure> {
+        let grant = self.vault.issue(token, self.source(name)?).await?;
+        if let Granted::Fields(fields) = &grant.content
+            && let Err(mut failure) = self.tried_out(name, fields.clone())
+        {
+            // It was one of the leases that the budget allows.
+            failure.class = Class::Unclear;
+            return Err(self.vault.discard(token, &grant.lease_id, failure).await);
+        }
+        Ok(grant)
+    }
+
+    async fn read(
+        &self,
+        name: &SecretName,
+        known: Option<&Version>,
+        token: &Secret,
+    ) -> Result<Reading, Failure> {
+        let reading = self.vault.read(token, self.source(name)?, known).await?;
+        let Reading::New { version, fields } = reading else { return Ok(reading) };
+        let fields = Arc::new(fields);
+        self.tried_out(name, fields.clone())?;
         Ok(Reading::New { version, fields: Arc::unwrap_or_clone(fields) })
     }
 
@@ -76,8 +104,15 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
     let sent = outside.clock.now();
     let vault = &outside.vault;
     match command {
-        Command::Login { op, refused } => {
-            Event::LoggedIn { op, sent, result: vault.login(&refused).await }
+        Command::Login { op, refused, unwrapped } => {
+            let unwrapped = unwrapped.as_ref();
+            match vault.unwrap(&refused, unwrapped).await {
+                Ok(None) => {
+                    Event::LoggedIn { op, sent, result: vault.login(&refused, unwrapped).await }
+                }
+                Ok(Some(unwrapped)) => Event::Unwrapped { op, unwrapped },
+                Err(failure) => Event::LoggedIn { op, sent, result: Err(failure) },
+            }
         }
         Command::LookupToken { op, token } => {
             Event::TokenSeen { op, sent, result: vault.lookup_token(&token).await }
@@ -93,10 +128,7 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
             Event::TokenCreated { op, secret, sent, result }
         }
         Command::Issue { op, secret, token } => {
-            let result = match outside.source(&secret) {
-                Ok(source) => vault.issue(&token, source).await,
-                Err(failure) => Err(failure),
-            };
+            let result = outside.issue(&secret, &token).await;
             Event::Issued { op, secret, sent, result }
         }
         Command::RenewLease { op, lease, increment, token }
@@ -111,12 +143,7 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
             Event::LeaseRevoked { op, result: vault.revoke_lease(&token, &lease).await }
         }
         Command::Read { op, secret, known, token } => {
-            let result = match outside.source(&secret) {
-                Ok(source) => vault.read(&token, source, known.as_ref()).await,
-                Err(failure) => Err(failure),
-            };
-            let result = result.and_then(|reading| outside.tried_out(&secret, reading));
-            Event::Read { op, result }
+            Event::Read { op, result: outside.read(&secret, known.as_ref(), &token).await }
         }
         Command::Probe { op, secret, credential } => {
             let result = match outside.connection(&secret) {

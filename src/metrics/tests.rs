@@ -3,13 +3,14 @@ use std::sync::Arc;
 
 use super::*;
 use crate::agent::view::SecretView;
-use crate::agent::{Confirm, LeasedPolicy, OnStop, PolledPolicy};
+use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, PolledPolicy};
 use crate::error::{Class, Failure};
 use crate::snapshot::Generation;
 
 fn metrics() -> Metrics {
     let leased = SecretPolicy::Leased(LeasedPolicy {
         source: "database/creds/r".to_owned(),
+        gives: Gives::Login,
         required: true,
         connection: None,
         confirm: Confirm::None,

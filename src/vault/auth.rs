@@ -16,7 +16,7 @@ use vaultrs::api::token::requests::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::agent::event::{LoginFailure, Token, TokenTerm};
+use crate::agent::event::{LoginFailure, Token, TokenTerm, Unwrapped};
 use crate::error::{Class, Failure};
 use crate::secret::{Secret, hex};
 use crate::vault::answer::{AuthPart, Envelope, Nothing, seconds};
@@ -38,16 +38,27 @@ struct TokenFacts {
 
 impl Vault {
     /// Logs in, unless the credential found has a hash in `refused`: then it fails as `Denied`
-    /// without sending anything.
+    /// without sending anything. A wrapped secret id must have been `unwrapped` before.
     ///
     /// # Errors
     /// `Denied` only when Vault refused the credential itself.
-    pub async fn login(&self, refused: &[String]) -> Result<Token, LoginFailure> {
+    pub async fn login(
+        &self,
+        refused: &[String],
+        unwrapped: Option<&Unwrapped>,
+    ) -> Result<Token, LoginFailure> {
         let unread = |failure| LoginFailure { failure, credential: None };
         match &self.inner.auth {
-            Auth::AppRole { mount, role_id_file, secret_id_file } => {
+            Auth::AppRole { mount, role_id_file, secret_id_file, wrapped } => {
                 let role_id = credential_file("role id", role_id_file).map_err(unread)?;
-                let secret_id = credential_file("secret id", secret_id_file).map_err(unread)?;
+                let secret_id = match (wrapped, unwrapped) {
+                    (true, Some(unwrapped)) => unwrapped.secret_id.clone(),
+                    (true, None) => {
+                        let text = "log in: the secret id is still wrapped";
+                        return Err(unread(Failure::new(Class::Ours, text)));
+                    }
+                    (false, _) => credential_file("secret id", secret_id_file).map_err(unread)?,
+                };
                 let place = format!("`{}`", secret_id_file.display());
                 let credential =
                     self.untried(&[&role_id, &secret_id], refused, "secret id", &place)?;
@@ -64,7 +75,7 @@ impl Vault {
     }
 
     /// The credential's hash; fails where that is one of `refused`.
-    fn untried(
+    pub(super) fn untried(
         &self,
         parts: &[&Secret],
         refused: &[String],
@@ -232,7 +243,7 @@ fn auth_part(call: &Call<'_>, answer: Envelope<Nothing>) -> Result<AuthPart, Fai
 }
 
 /// The trimmed content of a file that holds one secret.
-fn credential_file(what: &str, path: &Path) -> Result<Secret, Failure> {
+pub(super) fn credential_file(what: &str, path: &Path) -> Result<Secret, Failure> {
     let refuse = |class, why: &str| {
         Failure::new(class, format!("read the {what} from `{}`: {why}", path.display()))
     };

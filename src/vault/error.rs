@@ -13,6 +13,8 @@ use crate::error::Class;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Login,
+    LookupWrapping,
+    Unwrap,
     LookupToken,
     RenewToken,
     RevokeToken,
@@ -30,6 +32,8 @@ impl Operation {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Login => "login",
+            Self::LookupWrapping => "lookup_wrapping",
+            Self::Unwrap => "unwrap",
             Self::LookupToken => "lookup_token",
             Self::RenewToken => "renew_token",
             Self::RevokeToken => "revoke_token",
@@ -49,6 +53,8 @@ impl Operation {
             // An issue that is given up may still make a login that nobody knows.
             Self::Issue => Duration::from_secs(90),
             Self::Login
+            | Self::LookupWrapping
+            | Self::Unwrap
             | Self::LookupToken
             | Self::RenewToken
             | Self::RevokeToken
@@ -65,15 +71,18 @@ impl Operation {
     pub(super) fn unanswered(self) -> Class {
         match self {
             Self::Login
+            | Self::Unwrap
             | Self::RenewToken
             | Self::RevokeToken
             | Self::CreateToken
             | Self::Issue
             | Self::RenewLease
             | Self::RevokeLease => Class::Unclear,
-            Self::LookupToken | Self::LookupLease | Self::ReadMetadata | Self::Read => {
-                Class::Again { after: None }
-            }
+            Self::LookupWrapping
+            | Self::LookupToken
+            | Self::LookupLease
+            | Self::ReadMetadata
+            | Self::Read => Class::Again { after: None },
         }
     }
 
@@ -140,6 +149,13 @@ fn bad_request(operation: Operation, errors: &[String]) -> Class {
             let wrong = ["invalid role or secret ID", "invalid secret id", "invalid role ID"];
             if says(&wrong) { Class::Denied } else { Class::Ours }
         }
+        Operation::LookupWrapping | Operation::Unwrap => {
+            if says(&["wrapping token is not valid or does not exist"]) {
+                Class::Gone
+            } else {
+                Class::Ours
+            }
+        }
         Operation::Issue => {
             let unknown = lines(errors).any(|line| line.starts_with("unknown role"));
             if unknown { Class::Missing } else { Class::Ours }
@@ -157,7 +173,9 @@ fn forbidden(operation: Operation, errors: &[String]) -> Class {
     match operation {
         // Also the answer for a mount that is not there and, for minutes, for a role with too many
         // wrong logins: it says nothing about the credential.
-        Operation::Login => Class::Again { after: None },
+        Operation::Login | Operation::LookupWrapping | Operation::Unwrap => {
+            Class::Again { after: None }
+        }
         Operation::LookupToken
         | Operation::RenewToken
         | Operation::RevokeToken
@@ -223,8 +241,13 @@ pub(super) fn one_line(text: &str) -> String {
     parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Why a KV secret answers 404: its newest version was deleted or destroyed.
-pub(super) fn absence(body: &[u8]) -> Option<&'static str> {
+/// Why a KV secret answers 404: the version was deleted or destroyed, or the engine is of the other
+/// version than was thought.
+pub(super) fn absence(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Warned {
+        warnings: Vec<String>,
+    }
     #[derive(Deserialize)]
     struct Body {
         data: Data,
@@ -236,15 +259,23 @@ pub(super) fn absence(body: &[u8]) -> Option<&'static str> {
     #[derive(Deserialize)]
     struct Metadata {
         #[serde(default)]
+        version: u64,
+        #[serde(default)]
         destroyed: bool,
         #[serde(default)]
         deletion_time: String,
     }
-    let metadata = serde_json::from_slice::<Body>(body).ok()?.data.metadata;
-    if metadata.destroyed {
-        return Some("its newest version is destroyed");
+    let versioned = |text: &String| text.starts_with("Invalid path for a versioned K/V");
+    if serde_json::from_slice::<Warned>(body).is_ok_and(|said| said.warnings.iter().any(versioned))
+    {
+        return Some("the mount is a KV engine of version 2".to_owned());
     }
-    (!metadata.deletion_time.is_empty()).then_some("its newest version is deleted")
+    let metadata = serde_json::from_slice::<Body>(body).ok()?.data.metadata;
+    let version = metadata.version;
+    if metadata.destroyed {
+        return Some(format!("version {version} is destroyed"));
+    }
+    (!metadata.deletion_time.is_empty()).then(|| format!("version {version} is deleted"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! KV version 2: what its newest version is, and what it holds.
+//! KV version 2: what its newest version is, or whether a named one is there, and what it holds.
 //!
 //! Receives a path and the version that is known, gives the fields of another one. Never reads the
 //! secret to learn that nothing changed, where the policy allows to ask for the metadata.
@@ -13,11 +13,12 @@ use zeroize::Zeroizing;
 use crate::agent::event::Reading;
 use crate::error::{Class, Failure};
 use crate::secret::Secret;
-use crate::snapshot::{Field, Fields, Version};
+use crate::snapshot::Version;
 use crate::vault::answer::Envelope;
 use crate::vault::error::Operation;
+use crate::vault::plain::field;
 use crate::vault::wire::Call;
-use crate::vault::{Source, Vault, names};
+use crate::vault::{Vault, names};
 
 #[derive(Deserialize)]
 struct Metadata {
@@ -46,49 +47,47 @@ struct ContentVersion {
 }
 
 impl Vault {
-    /// Reads a KV secret where its current version is not `known`.
-    ///
-    /// # Errors
-    /// `Missing` when there is no such secret or its newest version was deleted.
-    pub async fn read(
+    /// Reads `version` of a KV secret, the newest where none is named, unless that is `known`. A
+    /// named one that is known is only looked at, whether it is still there.
+    pub(super) async fn read_kv(
         &self,
         token: &Secret,
-        source: &Source,
+        (mount, path): (&str, &str),
+        version: Option<u64>,
         known: Option<&Version>,
     ) -> Result<Reading, Failure> {
-        let (mount, path) = match source {
-            Source::Kv { mount, path } => {
-                (names::path("mount", mount)?, names::path("path", path)?)
-            }
-            Source::Database { mount, role } => {
-                let text = format!("read `{mount}/creds/{role}`: a login is leased, not read");
-                return Err(Failure::new(Class::Ours, text));
-            }
-        };
+        let (mount, path) = (names::path("mount", mount)?, names::path("path", path)?);
         if let Some(known) = known {
-            match self.is_current(token, &mount, &path, known).await {
+            match self.is_current(token, (&mount, &path), version, known).await {
                 Ok(true) => return Ok(Reading::Same),
                 Ok(false) => {}
                 Err(failure) if failure.class == Class::Denied => {}
                 Err(failure) => return Err(failure),
             }
         }
+        let of_it = version.map_or_else(String::new, |version| format!("version {version} of "));
         let call = Call {
             operation: Operation::Read,
-            doing: format!("read `{mount}/data/{path}`"),
+            doing: format!("read {of_it}`{mount}/data/{path}`"),
             token: Some(token),
             hidden: Vec::new(),
         };
-        let request = ReadSecretRequest { mount, path, version: None };
-        let answer: Envelope<Box<RawValue>> = self.inner.wire.send(&call, &request).await?;
-        reading(&call, answer.data, known)
+        let request = ReadSecretRequest { mount, path, version };
+        match self.inner.wire.send::<_, Box<RawValue>>(&call, &request).await {
+            Ok(answer) => reading(&call, answer.data, known),
+            Err(failure) if failure.class == Class::Missing && version.is_some() => {
+                Err(failure
+                    .hint("undelete this version, or name one that is there in `kv.version`"))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn is_current(
         &self,
         token: &Secret,
-        mount: &str,
-        path: &str,
+        (mount, path): (&str, &str),
+        version: Option<u64>,
         known: &Version,
     ) -> Result<bool, Failure> {
         let call = Call {
@@ -103,13 +102,13 @@ impl Vault {
             let class = Class::Again { after: None };
             return Err(call.failure(class, "vault's answer has no `current_version`"));
         };
-        let current = metadata.current_version.to_string();
+        let wanted = version.unwrap_or(metadata.current_version).to_string();
         // A deletion may be set for later; only a read tells whether it has happened.
         let whole = metadata
             .versions
-            .get(&current)
-            .is_none_or(|version| !version.destroyed && version.deletion_time.is_empty());
-        Ok(whole && current == **known)
+            .get(&wanted)
+            .is_some_and(|version| !version.destroyed && version.deletion_time.is_empty());
+        Ok(whole && wanted == **known)
     }
 }
 
@@ -130,33 +129,6 @@ fn reading(
     if known == Some(&version) {
         return Ok(Reading::Same);
     }
-    let fields: Fields = data.into_iter().map(|(name, value)| (name, field(value))).collect();
+    let fields = data.into_iter().map(|(name, value)| (name, field(value))).collect();
     Ok(Reading::New { version, fields })
-}
-
-/// A string without its quotes, anything else as the JSON text that Vault sent.
-fn field(value: Box<RawValue>) -> Field {
-    let json = Zeroizing::new(String::from(Box::<str>::from(value)));
-    match serde_json::from_str::<String>(&json) {
-        Ok(text) => Field::Text(Secret::new(text)),
-        Err(_) => Field::Json(Secret::new(json.to_string())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_keep_what_vault_sent() {
-        let data: BTreeMap<String, Box<RawValue>> = serde_json::from_str(
-            r#"{"s":"a\"b\n","n":12345678901234567890123.10,"o":{"z":1,"a":[true]},"e":""}"#,
-        )
-        .unwrap();
-        let found: Fields = data.into_iter().map(|(name, value)| (name, field(value))).collect();
-        assert_eq!(found["s"], Field::Text(Secret::new("a\"b\n".into())));
-        assert_eq!(found["e"], Field::Text(Secret::new(String::new())));
-        assert_eq!(found["n"], Field::Json(Secret::new("12345678901234567890123.10".into())));
-        assert_eq!(found["o"], Field::Json(Secret::new(r#"{"z":1,"a":[true]}"#.into())));
-    }
 }

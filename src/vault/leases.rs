@@ -3,6 +3,7 @@
 //! Receives a lease id or a role, gives a [`Grant`] or what is left of the lease. Never makes a
 //! lease without saying so: where one may exist that nobody knows, the failure is `Unclear`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustify_derive::Endpoint;
@@ -11,10 +12,11 @@ use vaultrs::api::database::requests::GenerateCredentialsRequest;
 use zeroize::Zeroize;
 
 use crate::error::{Class, Failure};
-use crate::lease::{Grant, LeaseTerm};
+use crate::lease::{Grant, Granted, LeaseTerm};
 use crate::secret::{Credential, Secret, stored};
 use crate::vault::answer::{Envelope, Nothing, seconds};
 use crate::vault::error::Operation;
+use crate::vault::plain::{RawFields, ReadPath, fields};
 use crate::vault::wire::Call;
 use crate::vault::{Source, Vault, names};
 
@@ -64,61 +66,74 @@ impl Vault {
     /// # Errors
     /// `Unclear` when a lease may exist all the same; `Ours` for a source that gives no leases.
     pub async fn issue(&self, token: &Secret, source: &Source) -> Result<Grant, Failure> {
-        let request = match source {
-            Source::Database { mount, role } => GenerateCredentialsRequest {
-                mount: names::path("mount", mount)?,
-                name: names::path("role", role)?,
-            },
-            Source::Kv { mount, path } => {
-                let text = format!("issue `{mount}/{path}`: a KV secret is read, not leased");
-                return Err(Failure::new(Class::Ours, text));
+        match source {
+            Source::Database { mount, role } => {
+                let request = GenerateCredentialsRequest {
+                    mount: names::path("mount", mount)?,
+                    name: names::path("role", role)?,
+                };
+                let call = issuing(token, &format!("{}/creds/{}", request.mount, request.name));
+                let answer: Envelope<Login> = self.inner.wire.send(&call, &request).await?;
+                self.grant(&call, token, answer, login).await
             }
-        };
-        let path = format!("{}/creds/{}", request.mount, request.name);
-        let call = Call {
-            operation: Operation::Issue,
-            doing: format!("issue `{path}`"),
-            token: Some(token),
-            hidden: Vec::new(),
-        };
-        let answer: Envelope<Login> = self.inner.wire.send(&call, &request).await?;
-        self.grant(&call, token, answer).await
+            Source::Leased { path } => {
+                let request = ReadPath { path: names::path("path", path)? };
+                let call = issuing(token, &request.path);
+                let answer: Envelope<RawFields> = self.inner.wire.send(&call, &request).await?;
+                if answer.lease_id.expose().is_empty() {
+                    return Err(call
+                        .failure(Class::Ours, "vault's answer is no lease")
+                        .hint("leave out `leased: true`: this path is read, and polled"));
+                }
+                let data = |data: Option<RawFields>| {
+                    data.map(|data| Granted::Fields(Arc::new(fields(data)))).ok_or("data")
+                };
+                self.grant(&call, token, answer, data).await
+            }
+            Source::Kv { mount, path, .. } => read_not_leased(&format!("{mount}/{path}")),
+            Source::Plain { path } => read_not_leased(path),
+        }
     }
 
-    async fn grant(
+    /// The grant in `answer`; `content` takes what is leased out of it or names what it lacks.
+    async fn grant<T>(
         &self,
         call: &Call<'_>,
         token: &Secret,
-        answer: Envelope<Login>,
+        answer: Envelope<T>,
+        content: impl FnOnce(Option<T>) -> Result<Granted, &'static str>,
     ) -> Result<Grant, Failure> {
-        let lacks = |field: &str| {
-            call.failure(Class::Unclear, format!("vault's answer has no `{field}`"))
-                .hint("only roles whose credential type is `password` can be used")
-        };
-        let login = answer.data.unwrap_or(Login { username: None, password: None });
-        if answer.lease_id.expose().is_empty() {
-            return Err(lacks("lease_id"));
-        }
-        let field = match login {
-            Login { username: Some(username), password: Some(password) } => {
-                if answer.lease_duration > 0 {
-                    return Ok(Grant {
-                        lease_id: answer.lease_id,
-                        duration: Duration::from_secs(answer.lease_duration),
-                        renewable: answer.renewable,
-                        credential: Credential { username, password },
-                        request_id: answer.request_id,
-                    });
-                }
-                "lease_duration"
+        let field = match content(answer.data) {
+            _ if answer.lease_id.expose().is_empty() => "lease_id",
+            Ok(content) if answer.lease_duration > 0 => {
+                return Ok(Grant {
+                    lease_id: answer.lease_id,
+                    duration: Duration::from_secs(answer.lease_duration),
+                    renewable: answer.renewable,
+                    content,
+                    request_id: answer.request_id,
+                });
             }
-            Login { username: None, .. } => "username",
-            Login { password: None, .. } => "password",
+            Ok(_) => "lease_duration",
+            Err(field) => field,
         };
-        // Nobody else will learn of this lease. Where ending it fails, it ends with its term.
-        let ended = self.renew_lease(token, &answer.lease_id, Duration::from_secs(1)).await;
-        let failure = lacks(field);
-        Err(if ended.is_ok() { failure } else { failure.hint("the lease runs to its end unused") })
+        let failure = call
+            .failure(Class::Unclear, format!("vault's answer has no `{field}`"))
+            .hint("of database roles, only those with the credential type `password` can be used");
+        Err(self.discard(token, &answer.lease_id, failure).await)
+    }
+
+    /// Ends a lease that nobody will use, for the reason `failure`, which it gives back with what
+    /// became of the lease. Where ending it fails, it ends with its term.
+    pub async fn discard(&self, token: &Secret, lease: &Secret, failure: Failure) -> Failure {
+        if lease.expose().is_empty()
+            || self.renew_lease(token, lease, Duration::from_secs(1)).await.is_ok()
+            || self.revoke_lease(token, lease).await.is_ok()
+        {
+            return failure;
+        }
+        let hint = failure.hint.as_deref().map_or_else(String::new, |hint| format!("{hint}; "));
+        failure.hint(format!("{hint}the lease runs to its end unused"))
     }
 
     /// Renews or shortens a lease; `increment` in whole seconds counts from now.
@@ -170,6 +185,30 @@ impl Vault {
         request.lease_id.zeroize();
         answer.map(drop)
     }
+}
+
+fn issuing<'a>(token: &'a Secret, path: &str) -> Call<'a> {
+    Call {
+        operation: Operation::Issue,
+        doing: format!("issue `{path}`"),
+        token: Some(token),
+        hidden: Vec::new(),
+    }
+}
+
+fn login(login: Option<Login>) -> Result<Granted, &'static str> {
+    match login {
+        Some(Login { username: Some(username), password: Some(password) }) => {
+            Ok(Granted::Login(Credential { username, password }))
+        }
+        Some(Login { username: Some(_), password: None }) => Err("password"),
+        Some(Login { username: None, .. }) | None => Err("username"),
+    }
+}
+
+fn read_not_leased(path: &str) -> Result<Grant, Failure> {
+    let text = format!("issue `{path}`: what is there is read, not leased");
+    Err(Failure::new(Class::Ours, text))
 }
 
 fn on_lease<'a>(

@@ -70,7 +70,7 @@ impl Wire {
         let address = names::address(&settings.address)?;
         Ok(Self {
             namespace: names::namespace(&settings.namespace)?,
-            clients: tls::Clients::new(&address, settings.ca_cert.clone())?,
+            clients: tls::Clients::new(&address, settings)?,
             address,
             clock: Clock::resume(None),
             observer,
@@ -79,6 +79,10 @@ impl Wire {
 
     pub(super) fn address(&self) -> &str {
         &self.address
+    }
+
+    pub(super) fn tls_files(&self) -> Option<Result<(), Failure>> {
+        self.clients.news()
     }
 
     /// Sends `endpoint` once and reads the answer.
@@ -169,10 +173,13 @@ impl Wire {
     fn unanswered(&self, call: &Call<'_>, error: reqwest::Error) -> Failure {
         let error = error.without_url();
         let address = &self.address;
-        // TLS that breaks later may break behind a request that was heard.
-        if error.is_connect()
-            && let Some((why, hint)) = tls::refusal(&error)
-        {
+        // TLS that breaks later may break behind a request that was heard; but a server that does
+        // not accept our certificate, which shows later, has not heard it.
+        let refusal = match error.is_connect() {
+            true => tls::refusal(&error),
+            false => tls::refusal_of_ours(&error),
+        };
+        if let Some((why, hint)) = refusal {
             let again = Class::Again { after: None };
             return call.failure(again, format!("no connection to `{address}`: {why}")).hint(hint);
         }
@@ -246,7 +253,6 @@ fn refused<E: Endpoint>(call: &Call<'_>, endpoint: &E, asked: &Url, reply: &Repl
     let secrets: Vec<&str> =
         call.token.iter().chain(&call.hidden).map(|secret| secret.expose()).collect();
     let why = absence(body)
-        .map(str::to_owned)
         .or_else(|| quotable(&errors, &secrets))
         .map_or_else(String::new, |text| format!(": {text}"));
     let failure = call.failure(class, format!("vault answered {}{why}", reply.status));

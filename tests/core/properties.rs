@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::agent::{Confirm, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy};
+use leasehold::agent::{Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy};
 use leasehold::audit::event::Record;
 use leasehold::error::{Class, Failure};
 use leasehold::snapshot::{Connection, SslMode};
@@ -115,6 +115,7 @@ fn policy(setting: &Setting) -> Policy {
     };
     let db = LeasedPolicy {
         source: "database/creds/app".into(),
+        gives: Gives::Login,
         required: true,
         connection: Some(Arc::new(connection)),
         confirm: setting.confirm,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::agent::{Confirm, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy};
+use leasehold::agent::{Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy};
 use leasehold::error::{Class, Failure};
 use leasehold::snapshot::{Connection, SslMode};
 
@@ -174,6 +174,7 @@ fn leased(options: &[&str]) -> LeasedPolicy {
     };
     let mut policy = LeasedPolicy {
         source: "database/creds/app".into(),
+        gives: Gives::Login,
         required: true,
         connection: Some(Arc::new(connection)),
         confirm: Confirm::Moved,

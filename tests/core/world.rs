@@ -13,7 +13,7 @@ use leasehold::agent::event::{Event, LoginFailure, Op, Reading, Token, TokenTerm
 use leasehold::agent::{Agent, Confirm, Kept, Policy, SecretPolicy};
 use leasehold::audit::event::Record;
 use leasehold::error::{Class, Failure};
-use leasehold::lease::{Grant, LeaseTerm, RoleId};
+use leasehold::lease::{Grant, Granted, LeaseTerm, RoleId};
 use leasehold::secret::{Credential, Secret};
 use leasehold::snapshot::{Content, Field, Generation, SecretName, Snapshot, Version};
 use leasehold::time::Moment;
@@ -521,10 +521,10 @@ impl World {
             lease_id: Secret::new(id),
             duration,
             renewable: true,
-            credential: Credential {
+            content: Granted::Login(Credential {
                 username: format!("user-{number}"),
                 password: Secret::new(format!("password-{number}")),
-            },
+            }),
             request_id: format!("request-{number}"),
         }
     }

@@ -90,6 +90,21 @@ impl Admin {
         self.try_call(method, path, &body).await.unwrap_or_else(|| panic!("{path}: no answer"))
     }
 
+    /// What `path` answers, in a wrapping token.
+    pub async fn wrapped(&self, path: &str, body: Value, ttl: &str) -> leasehold::secret::Secret {
+        let mut request = self
+            .client
+            .post(format!("{}/v1/{path}", self.address))
+            .header("x-vault-token", &self.token)
+            .header("x-vault-wrap-ttl", ttl)
+            .body(body.to_string());
+        if let Some(namespace) = &self.namespace {
+            request = request.header("x-vault-namespace", namespace);
+        }
+        let text = request.send().await.unwrap().text().await.unwrap();
+        secret(&serde_json::from_str::<Value>(&text).unwrap()["wrap_info"]["token"])
+    }
+
     pub async fn policy(&self, rules: &str) -> String {
         let name = unique("p");
         self.call("PUT", &format!("sys/policies/acl/{name}"), json!({ "policy": rules })).await;

@@ -3,9 +3,12 @@
 
 mod database;
 mod kv;
+mod namespaces;
+mod plain;
 mod scripted;
-mod tls;
+pub mod tls;
 mod tokens;
+mod wrapping;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,6 +16,9 @@ use std::sync::{Arc, Mutex};
 use leasehold::error::{Class, Failure};
 use leasehold::secret::Secret;
 use leasehold::vault::{Auth, Settings, Vault};
+use serde_json::json;
+
+use crate::live::effects_servers::{Admin, secret, unique};
 
 const AGAIN: Class = Class::Again { after: None };
 
@@ -47,7 +53,49 @@ fn settings(address: &str) -> Settings {
         address: address.to_owned(),
         namespace: String::new(),
         ca_cert: None,
+        client: None,
         auth: Auth::Token(Secret::new("unused".into())),
+    }
+}
+
+/// An AppRole `app` on a mount of its own, and a directory for its files.
+struct AppRole {
+    mount: String,
+    role_id: Secret,
+    secret_id: Secret,
+    dir: tempfile::TempDir,
+}
+
+impl AppRole {
+    async fn make(admin: &Admin, role: serde_json::Value) -> Self {
+        let mount = unique("approle");
+        admin.call("POST", &format!("sys/auth/{mount}"), json!({ "type": "approle" })).await;
+        admin.call("POST", &format!("auth/{mount}/role/app"), role).await;
+        let read = admin.call("GET", &format!("auth/{mount}/role/app/role-id"), json!({})).await;
+        let role_id = secret(&read["data"]["role_id"]);
+        let path = format!("auth/{mount}/role/app/secret-id");
+        let made = admin.call("POST", &path, json!({})).await;
+        let secret_id = secret(&made["data"]["secret_id"]);
+        Self { mount, role_id, secret_id, dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// With the files as a person or a tool would write them.
+    fn settings(&self, admin: &Admin, secret_id: &str) -> Settings {
+        self.with(admin, secret_id, false)
+    }
+
+    fn with(&self, admin: &Admin, secret_id: &str, wrapped: bool) -> Settings {
+        let auth = Auth::AppRole {
+            mount: self.mount.clone(),
+            role_id_file: write(
+                self.dir.path(),
+                "role-id",
+                &format!("{}\r\n", self.role_id.expose()),
+            ),
+            secret_id_file: write(self.dir.path(), "secret-id", &format!(" {secret_id}\n")),
+            wrapped,
+        };
+        Settings { auth, ..settings(&admin.address) }
     }
 }
 

@@ -49,6 +49,18 @@ impl Bao {
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
+    /// What a POST to `path` answers, in a wrapping token.
+    pub async fn wrapped(&self, path: &str) -> String {
+        let request = self
+            .client
+            .post(format!("{}/v1/{path}", self.address))
+            .header("X-Vault-Token", &self.token)
+            .header("X-Vault-Wrap-TTL", "5m");
+        let text = request.body("{}").send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        answer["wrap_info"]["token"].as_str().unwrap().to_owned()
+    }
+
     /// One request that must succeed.
     pub async fn must(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let (status, answer) = self.ask(method, path, body).await;

@@ -146,6 +146,14 @@ impl World {
         self.write("secret_id", secret["data"]["secret_id"].as_str().unwrap());
     }
 
+    /// Writes a secret id to its file, wrapped; gives the wrapping token.
+    pub async fn wrap_secret_id(&self) -> String {
+        let path = format!("auth/approle/role/{}/secret-id", self.name);
+        let token = self.bao.wrapped(&path).await;
+        self.write("secret_id", &token);
+        token
+    }
+
     /// The database engine's mount.
     pub fn mount(&self) -> String {
         format!("database-{}", self.name)

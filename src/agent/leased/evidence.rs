@@ -127,7 +127,7 @@ impl Leased {
             return;
         }
         let Some(current) = &self.kept.current else { return };
-        let credential = current.grant.credential.clone();
+        let Some(credential) = current.grant.login().cloned() else { return };
         let waiting = self.kept.leaving.iter().filter(|old| old.lease.kept());
         let roles = waiting.filter_map(|old| old.lease.role).chain(current.role).collect();
         let op = cx.op();

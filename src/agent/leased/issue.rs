@@ -125,7 +125,7 @@ impl Leased {
                 cx.record(Record::LeaseIssued {
                     secret: self.name.clone(),
                     lease: lease.hash(),
-                    username: lease.grant.credential.username.clone(),
+                    username: lease.grant.username(),
                     ttl: lease.grant.duration,
                     request_id: lease.grant.request_id.clone(),
                 });

@@ -75,11 +75,13 @@ impl Leased {
     /// The login to probe: the candidate's, or that of a current lease published unproved.
     pub(super) fn to_probe(&self) -> Option<&Lease> {
         self.policy.connection.as_ref()?;
-        match (&self.kept.candidate, &self.kept.current) {
+        let lease = match (&self.kept.candidate, &self.kept.current) {
             (Some(new), _) => (!new.ready).then_some(&new.lease),
             (None, Some(current)) => (current.role.is_none() && !current.lost).then_some(current),
             (None, None) => None,
-        }
+        };
+        // One of a source that gave no logins is replaced, not proved.
+        lease.filter(|lease| lease.grant.login().is_some())
     }
 
     pub(super) fn probe_at(&self) -> Option<Moment> {
@@ -108,9 +110,8 @@ impl Leased {
             cx.dirty();
         }
         if self.probe_at().is_some_and(|at| at <= cx.now)
-            && let Some(lease) = self.to_probe()
+            && let Some(credential) = self.to_probe().and_then(|lease| lease.grant.login()).cloned()
         {
-            let credential = lease.grant.credential.clone();
             let op = cx.op();
             self.probe = Some(op);
             cx.push(Command::Probe { op, secret: self.name.clone(), credential });

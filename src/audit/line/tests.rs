@@ -21,6 +21,7 @@ pub(crate) fn every_record() -> Vec<Record> {
     vec![
         Record::Adopted { leases: 2, generation },
         Record::SessionOpened { ttl: Some(span), renewable: true },
+        Record::SecretIdUnwrapped,
         Record::LoginFailed { failure: failure(), retry_in },
         Record::LoginRefused { failure: failure() },
         Record::SessionRenewed { ttl: Some(span) },
@@ -62,6 +63,7 @@ pub(crate) fn every_record() -> Vec<Record> {
         Record::RevokeDenied { secret: secret(), lease: lease(), failure: failure() },
         Record::ValueRead { secret: secret(), version: "3".into() },
         Record::ReadFailed { secret: secret(), failure: failure(), stale: true },
+        Record::ReadStopped { secret: secret(), failure: failure() },
         Record::RehearsalFailed { failure: failure(), retry_in },
         Record::Published { generation, secrets: vec![secret(), "mail".into()] },
         Record::PublishFailed { generation, failure: failure(), retry_in },
@@ -112,6 +114,7 @@ fn what_may_cost_the_app_its_credentials_is_an_error() {
             "session_lost",
             "lease_lost",
             "grace_violated",
+            "read_stopped",
             "publish_failed",
             "tampered"
         ]

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::command::TargetName;
-use crate::agent::{Confirm, LeasedPolicy, PolledPolicy, SecretPolicy};
+use crate::agent::{Confirm, Gives, LeasedPolicy, PolledPolicy, SecretPolicy};
 use crate::config::raw::{Keys, Section, shown};
 use crate::config::resolve::connection;
+use crate::config::resolve::sources::{self, Had, SHORTEST_POLL};
 use crate::config::value;
 use crate::snapshot::{Connection, SecretName};
 use crate::vault::Source;
 
-const KEYS: Keys = Keys {
+pub(super) const KEYS: Keys = Keys {
     known: &[
         "database",
         "kv",
+        "read",
         "connection",
         "confirm",
         "grace",
@@ -25,22 +27,14 @@ const KEYS: Keys = Keys {
         "required",
         "enabled",
     ],
-    later: &["keyset", "pki", "read", "file"],
+    later: &["keyset", "pki", "file"],
 };
 
-/// Keys that only mean something for a database login.
-const DATABASE_ONLY: [&str; 6] =
-    ["connection", "confirm", "grace", "unconfirmed_after", "rotate_every", "lookup"];
-
-const DATABASE: Keys = Keys { known: &["mount", "role"], later: &["static"] };
-
-const KV: Keys = Keys { known: &["mount", "path", "engine", "poll"], later: &["version"] };
+/// Keys that only mean something for a lease.
+const LEASED_ONLY: [&str; 5] = ["confirm", "grace", "unconfirmed_after", "rotate_every", "lookup"];
 
 /// Vault counts leases in whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Asking more often would load Vault and learn nothing.
-const SHORTEST_POLL: Duration = Duration::from_millis(100);
 
 /// The secrets of the file as far as they could be read.
 #[derive(Default)]
@@ -58,11 +52,12 @@ struct Entry {
 }
 
 enum Kind {
-    Database(Database),
-    Kv { poll: Duration },
+    Leased(Leased),
+    Polled { poll: Duration },
 }
 
-struct Database {
+struct Leased {
+    gives: Gives,
     connection: Option<Arc<Connection>>,
     confirm: Option<Confirm>,
     grace: Duration,
@@ -132,10 +127,8 @@ impl Secrets {
     /// Whether `name` is known to be something else than a database login with a connection.
     pub(super) fn has_no_connection(&self, name: &str) -> bool {
         match self.named.get(name) {
-            Some(Some(Entry { kind: Kind::Database(database), .. })) => {
-                database.connection.is_none()
-            }
-            Some(Some(Entry { kind: Kind::Kv { .. }, .. })) => true,
+            Some(Some(Entry { kind: Kind::Leased(leased), .. })) => leased.connection.is_none(),
+            Some(Some(Entry { kind: Kind::Polled { .. }, .. })) => true,
             Some(None) | None => false,
         }
     }
@@ -159,26 +152,21 @@ impl Secrets {
             let Some(entry) = entry else { continue };
             let told = wants.values().any(|secrets| secrets.contains(name));
             let required = entry.required;
-            let policy = match (&entry.kind, &entry.source) {
-                (Kind::Database(database), Source::Database { mount, role }) => {
-                    SecretPolicy::Leased(LeasedPolicy {
-                        source: format!("{mount}/creds/{role}"),
-                        required,
-                        connection: database.connection.clone(),
-                        confirm: confirm(top, name, database, told),
-                        grace: database.grace,
-                        unconfirmed_after: database.unconfirmed_after,
-                        rotate_every: database.rotate_every,
-                        lookup: database.lookup,
-                    })
-                }
-                (Kind::Kv { poll }, Source::Kv { mount, path }) => {
-                    let source = format!("{mount}/{path}");
+            let source = in_words(&entry.source);
+            let policy = match &entry.kind {
+                Kind::Leased(leased) => SecretPolicy::Leased(LeasedPolicy {
+                    source,
+                    required,
+                    gives: leased.gives,
+                    connection: leased.connection.clone(),
+                    confirm: confirm(top, name, leased, told),
+                    grace: leased.grace,
+                    unconfirmed_after: leased.unconfirmed_after,
+                    rotate_every: leased.rotate_every,
+                    lookup: leased.lookup,
+                }),
+                Kind::Polled { poll } => {
                     SecretPolicy::Polled(PolledPolicy { source, required, poll: *poll })
-                }
-                (Kind::Database(_), Source::Kv { .. })
-                | (Kind::Kv { .. }, Source::Database { .. }) => {
-                    continue;
                 }
             };
             policies.insert(name.clone(), policy);
@@ -187,14 +175,27 @@ impl Secrets {
     }
 }
 
+/// Where a secret comes from, so that another source reads otherwise.
+fn in_words(source: &Source) -> String {
+    match source {
+        Source::Database { mount, role } => format!("{mount}/creds/{role}"),
+        Source::Leased { path } => format!("{path} (fields)"),
+        Source::Kv { mount, path, version: None } => format!("{mount}/{path}"),
+        Source::Kv { mount, path, version: Some(version) } => {
+            format!("{mount}/{path} (version {version})")
+        }
+        Source::Plain { path } => path.clone(),
+    }
+}
+
 /// The evidence that is wanted: what the file says where it can be had, else the strongest that
 /// can.
-fn confirm(top: &Section<'_>, name: &str, database: &Database, told: bool) -> Confirm {
+fn confirm(top: &Section<'_>, name: &str, leased: &Leased, told: bool) -> Confirm {
     let problem = |text: &str, hint: &str| {
         top.problem_hint(&format!("secrets.{name}.confirm"), text, hint);
     };
-    match database.confirm {
-        Some(Confirm::Moved) if database.connection.is_none() => {
+    match leased.confirm {
+        Some(Confirm::Moved) if leased.connection.is_none() => {
             problem("`moved` needs a `connection`", "sessions are counted there");
         }
         Some(Confirm::Told) if !told => {
@@ -202,9 +203,9 @@ fn confirm(top: &Section<'_>, name: &str, database: &Database, told: bool) -> Co
         }
         Some(_) | None => {}
     }
-    match database.confirm {
+    match leased.confirm {
         Some(confirm) => confirm,
-        None if database.connection.is_some() => Confirm::Moved,
+        None if leased.connection.is_some() => Confirm::Moved,
         None if told => Confirm::Told,
         None => Confirm::None,
     }
@@ -212,44 +213,30 @@ fn confirm(top: &Section<'_>, name: &str, database: &Database, told: bool) -> Co
 
 fn entry(section: &Section<'_>) -> Option<Entry> {
     let required = section.boolean("required", true);
-    match (section.has("database"), section.has("kv")) {
-        (true, true) => {
-            section.problem("kv", "must not stand beside `database`: a secret has one source");
-            None
+    let (had, source) = sources::resolve(section)?;
+    let kind = match had {
+        Had::Login => {
+            let connection = connection::resolve(section).map(Arc::new);
+            Kind::Leased(leased(section, Gives::Login, connection))
         }
-        (true, false) => {
-            let kind = Kind::Database(database(section));
-            let below = section.section("database", DATABASE);
-            let role = path(&below, "role");
-            let mount = mount(&below, "database");
-            Some(Entry { source: Source::Database { mount: mount?, role: role? }, required, kind })
+        Had::Leased | Had::Polled(_) if section.has("connection") => {
+            section.problem("connection", "only a `database` secret has it");
+            return None;
         }
-        (false, true) => {
-            for key in DATABASE_ONLY.into_iter().filter(|key| section.has(key)) {
-                section.problem(key, "only a `database` secret has it");
+        Had::Leased => Kind::Leased(leased(section, Gives::Fields, None)),
+        Had::Polled(poll) => {
+            for key in LEASED_ONLY.into_iter().filter(|key| section.has(key)) {
+                let hint = "leave it out; a path of `read` whose answers are leases wants \
+                            `leased: true`";
+                section.problem_hint(key, "only a leased secret has it", hint);
             }
-            let below = section.section("kv", KV);
-            if below.number("engine").is_some_and(|engine| engine != 2) {
-                below.problem("engine", "not in this version: only engine 2");
-            }
-            let poll = below.duration("poll", SHORTEST_POLL).unwrap_or(Duration::from_secs(15));
-            let path = path(&below, "path");
-            let mount = mount(&below, "secret");
-            let source = Source::Kv { mount: mount?, path: path? };
-            Some(Entry { source, required, kind: Kind::Kv { poll } })
+            Kind::Polled { poll }
         }
-        (false, false) => {
-            // A source of a later version has been reported; one message is enough.
-            if !KEYS.later.iter().any(|key| section.has(key)) {
-                let hint = "give one of `database`, `kv`";
-                section.problem_hint("database", "missing: the secret has no source", hint);
-            }
-            None
-        }
-    }
+    };
+    Some(Entry { source: source?, required, kind })
 }
 
-fn database(section: &Section<'_>) -> Database {
+fn leased(section: &Section<'_>, gives: Gives, connection: Option<Arc<Connection>>) -> Leased {
     let whole = |key: &str| {
         let span = section.duration(key, SECOND)?;
         if span.subsec_nanos() != 0 {
@@ -263,28 +250,13 @@ fn database(section: &Section<'_>) -> Database {
         Some(_) => section.duration("unconfirmed_after", SECOND),
     };
     let words = [("moved", Confirm::Moved), ("told", Confirm::Told), ("none", Confirm::None)];
-    Database {
-        connection: connection::resolve(section).map(Arc::new),
+    Leased {
+        gives,
+        connection,
         confirm: section.choice("confirm", &words, &[]),
         grace,
         unconfirmed_after,
         rotate_every: section.duration("rotate_every", SECOND),
         lookup: section.duration("lookup", SHORTEST_POLL).unwrap_or(Duration::from_secs(30)),
     }
-}
-
-/// The mount at `mount`, `default` where there is none.
-pub(super) fn mount(section: &Section<'_>, default: &str) -> Option<String> {
-    if section.has("mount") { path(section, "mount") } else { Some(default.to_owned()) }
-}
-
-fn path(section: &Section<'_>, key: &str) -> Option<String> {
-    let text = section.required_text(key)?;
-    let path = text.trim_end_matches('/');
-    if !value::is_vault_path(path) {
-        let hint = "parts with `/` between, none empty or `..`";
-        section.problem_hint(key, format!("not a path in Vault: `{}`", shown(&text)), hint);
-        return None;
-    }
-    Some(path.to_owned())
 }

@@ -4,15 +4,18 @@ use hyper::Uri;
 
 use crate::config::raw::{Keys, Section, shown_url};
 use crate::secret::Secret;
-use crate::vault::{Auth, Settings};
+use crate::vault::{Auth, ClientCertificate, Settings};
 
-const KEYS: Keys = Keys { known: &["address", "namespace", "ca_cert", "auth"], later: &[] };
+const KEYS: Keys = Keys {
+    known: &["address", "namespace", "ca_cert", "client_cert", "client_key", "auth"],
+    later: &[],
+};
 
 const AUTH: Keys =
     Keys { known: &["approle", "token_file"], later: &["kubernetes", "jwt", "cert"] };
 
 const APPROLE: Keys =
-    Keys { known: &["role_id_file", "secret_id_file", "mount"], later: &["wrapped"] };
+    Keys { known: &["role_id_file", "secret_id_file", "wrapped", "mount"], later: &[] };
 
 /// The settings, or nothing where a problem was written down.
 pub(super) fn resolve(top: &Section<'_>) -> Option<Settings> {
@@ -20,8 +23,21 @@ pub(super) fn resolve(top: &Section<'_>) -> Option<Settings> {
     let address = address(&section);
     let namespace = section.optional("namespace").unwrap_or_default();
     let ca_cert = section.optional_file("ca_cert");
+    let client = client(&section);
     let auth = auth(&section);
-    Some(Settings { address: address?, namespace, ca_cert, auth: auth? })
+    Some(Settings { address: address?, namespace, ca_cert, client, auth: auth? })
+}
+
+fn client(section: &Section<'_>) -> Option<ClientCertificate> {
+    for (key, other) in [("client_cert", "client_key"), ("client_key", "client_cert")] {
+        if section.is_blank(key) && !section.is_blank(other) {
+            let hint = "a certificate and its key go together";
+            section.problem_hint(key, format!("missing: there is a `{other}`"), hint);
+        }
+    }
+    let cert = section.optional_file("client_cert");
+    let key = section.optional_file("client_key");
+    Some(ClientCertificate { cert: cert?, key: key? })
 }
 
 fn address(section: &Section<'_>) -> Option<String> {
@@ -101,13 +117,14 @@ fn from_file(section: &Section<'_>, auth: &Section<'_>) -> Option<Auth> {
             let approle = auth.section("approle", APPROLE);
             approle.require("role_id_file");
             approle.require("secret_id_file");
-            let mount = super::secrets::mount(&approle, "approle");
+            let mount = super::sources::mount(&approle, "approle");
             let (role_id_file, secret_id_file) =
                 (approle.file("role_id_file"), approle.file("secret_id_file"));
             Some(Auth::AppRole {
                 mount: mount?,
                 role_id_file: role_id_file?,
                 secret_id_file: secret_id_file?,
+                wrapped: approle.boolean("wrapped", false),
             })
         }
         (false, true) => Some(Auth::TokenFile(auth.file("token_file")?)),

@@ -9,7 +9,7 @@ fn all_problems_are_told_at_once() {
 vault: { adress: 'https://v', auth: { approle: { role_id_file: relative } } }
 secrets:
   db: { databse: { role: r }, grace: 300 }
-  kv: { kv: { path: ../x, engine: 1 }, grace: 5m, required: maybe }
+  kv: { kv: { path: ../x, engine: 3 }, grace: 5m, required: maybe }
   key: { keyset: { path: jwt } }
 publish:
   directory: run
@@ -44,12 +44,13 @@ log: { level: verbose }
             "  publish.mode: must be in quotes",
             "    hint: write it as \"0440\": without quotes YAML reads a number in base ten",
             "  secrets.db.database: missing: the secret has no source",
-            "    hint: give one of `database`, `kv`",
+            "    hint: give one of `database`, `kv`, `read`",
             "  secrets.db.databse: unknown key",
             "    hint: did you mean `database`?",
             "  secrets.key.keyset: not in this version",
-            "  secrets.kv.grace: only a `database` secret has it",
-            "  secrets.kv.kv.engine: not in this version: only engine 2",
+            "  secrets.kv.grace: only a leased secret has it",
+            "    hint: leave it out; a path of `read` whose answers are leases wants `leased: true`",
+            "  secrets.kv.kv.engine: must be 1 or 2",
             "  secrets.kv.kv.path: not a path in Vault: `../x`",
             "    hint: parts with `/` between, none empty or `..`",
             "  secrets.kv.required: must be `true` or `false`, not text",
@@ -84,6 +85,7 @@ fn rules_between_keys() {
     let secret = |more: &str| {
         format!("{VAULT}secrets: {{ db: {{ database: {{ role: r }}{more} }} }}\n{PUBLISH}")
     };
+    let other = |secret: &str| format!("{VAULT}secrets: {{ db: {{ {secret} }} }}\n{PUBLISH}");
     let file = |file: &str| {
         let publish = format!("publish: {{ directory: /run/app, files: {{ {file} }} }}\n");
         format!(
@@ -114,6 +116,34 @@ fn rules_between_keys() {
         (
             secret(", kv: { path: p }"),
             "  secrets.db.kv: must not stand beside `database`: a secret has one source",
+        ),
+        (
+            other("kv: { path: p, engine: 1, version: 3 }"),
+            "  secrets.db.kv.version: engine 1 keeps no versions\n    hint: leave out one of the two",
+        ),
+        (
+            other("kv: { path: p, version: 0 }"),
+            "  secrets.db.kv.version: must be at least 1: versions are counted from there",
+        ),
+        (
+            other("kv: { path: p }, connection: { host: h, dbname: d }"),
+            "  secrets.db.connection: only a `database` secret has it",
+        ),
+        (
+            other("read: { path: v1/aws/creds/deploy }"),
+            "  secrets.db.read.path: must begin with the mount, without `v1/`",
+        ),
+        (
+            other("read: { path: aws/creds/deploy, leased: true, poll: 5s }"),
+            "  secrets.db.read.poll: a leased path is not polled\n    hint: `lookup` of the secret says how often its lease is looked at",
+        ),
+        (
+            other("read: { path: aws/creds/deploy, leased: true }, confirm: moved"),
+            "  secrets.db.confirm: `moved` needs a `connection`\n    hint: sessions are counted there",
+        ),
+        (
+            other("read: { path: cubbyhole/x }, rotate_every: 1h"),
+            "  secrets.db.rotate_every: only a leased secret has it\n    hint: leave it out; a path of `read` whose answers are leases wants `leased: true`",
         ),
         (
             secret(", connection: { host: 'a,,b', dbname: d, port: 0, sslmode: require }"),
@@ -229,6 +259,20 @@ fn rules_between_keys() {
                 "address: 'https://v', auth: { token_file: /t, approle: { role_id_file: /r, secret_id_file: /s } }",
             ),
             "  vault.auth: must be exactly one of `approle`, `token_file`",
+        ),
+        (
+            vault(
+                "address: 'https://v', auth: { approle: { role_id_file: /r, secret_id_file: /s, wrapped: 1 } }",
+            ),
+            "  vault.auth.approle.wrapped: must be `true` or `false`, not a number",
+        ),
+        (
+            vault("address: 'https://v', client_cert: /c, auth: { token_file: /t }"),
+            "  vault.client_key: missing: there is a `client_cert`\n    hint: a certificate and its key go together",
+        ),
+        (
+            vault("address: 'https://v', client_key: /k, auth: { token_file: /t }"),
+            "  vault.client_cert: missing: there is a `client_key`\n    hint: a certificate and its key go together",
         ),
         (
             vault("address: 'https://v', auth: { kubernetes: { role: r } }"),

@@ -6,8 +6,8 @@ const AGAIN: Class = Class::Again { after: None };
 #[test]
 fn answers_have_classes() {
     use Operation::{
-        Issue, Login, LookupLease, LookupToken, Read, ReadMetadata, RenewLease, RenewToken,
-        RevokeLease, RevokeToken,
+        Issue, Login, LookupLease, LookupToken, LookupWrapping, Read, ReadMetadata, RenewLease,
+        RenewToken, RevokeLease, RevokeToken, Unwrap,
     };
     let lacking = "1 error occurred:\n\t* permission denied\n\n";
     let down = "failed to renew entry: failed to renew lease: dial tcp: connection refused";
@@ -23,6 +23,11 @@ fn answers_have_classes() {
         (Login, 400, "source address \"127.0.0.1\" unauthorized by CIDR", Class::Ours),
         (Login, 403, "permission denied", AGAIN),
         (Login, 404, "namespace not found", Class::Missing),
+        (LookupWrapping, 400, "wrapping token is not valid or does not exist", Class::Gone),
+        (LookupWrapping, 403, "permission denied", AGAIN),
+        (LookupWrapping, 504, "", AGAIN),
+        (Unwrap, 400, "wrapping token is not valid or does not exist", Class::Gone),
+        (Unwrap, 504, "", Class::Unclear),
         (LookupToken, 403, "permission denied", Class::Gone),
         (LookupToken, 403, lacking, Class::Denied),
         // Vault's words for an unknown token.
@@ -98,5 +103,7 @@ fn a_missing_kv_version_says_which_way() {
     let destroyed = r#"{"deletion_time":"2026-11-23T14:32:41Z","destroyed":true,"version":1}"#;
     assert!(absence(body(deleted).as_bytes()).unwrap().ends_with("deleted"));
     assert!(absence(body(destroyed).as_bytes()).unwrap().ends_with("destroyed"));
+    let other = r#"{"data":null,"warnings":["Invalid path for a versioned K/V secrets engine."]}"#;
+    assert!(absence(other.as_bytes()).unwrap().ends_with("version 2"));
     assert_eq!(absence(br#"{"errors":[]}"#), None);
 }

@@ -40,8 +40,8 @@ async fn a_lease_lives_is_shortened_and_ends() {
     assert_eq!(grant.duration, Duration::from_secs(3600));
     assert!(grant.renewable && !grant.request_id.is_empty());
     assert!(grant.lease_id.expose().starts_with(&format!("{mount}/creds/app/")));
-    assert!(!format!("{grant:?}").contains(grant.credential.password.expose()));
-    postgres::probe(&connection(), &grant.credential).await.unwrap();
+    assert!(!format!("{grant:?}").contains(grant.login().unwrap().password.expose()));
+    postgres::probe(&connection(), grant.login().unwrap()).await.unwrap();
 
     let lease = &grant.lease_id;
     let left = vault.lookup_lease(&token, lease).await.unwrap().ttl;
@@ -54,7 +54,7 @@ async fn a_lease_lives_is_shortened_and_ends() {
     assert!(vault.lookup_lease(&token, lease).await.unwrap().ttl <= short);
 
     vault.revoke_lease(&token, lease).await.unwrap();
-    let refused = postgres::probe(&connection(), &grant.credential).await.unwrap_err();
+    let refused = postgres::probe(&connection(), grant.login().unwrap()).await.unwrap_err();
     assert_eq!(refused.class, Class::Denied, "{refused}");
     for failure in [
         vault.lookup_lease(&token, lease).await.unwrap_err(),
@@ -100,7 +100,7 @@ async fn what_cannot_be_issued_says_why() {
     let missing = vault.issue(&root, &app(&unique("nothing"))).await.unwrap_err();
     assert_eq!(missing.class, Class::Missing, "{missing}");
 
-    let kv = Source::Kv { mount, path: "a".into() };
+    let kv = Source::Kv { mount, path: "a".into(), version: None };
     assert_eq!(vault.issue(&root, &kv).await.unwrap_err().class, Class::Ours);
 }
 
@@ -139,7 +139,7 @@ async fn a_database_that_is_down_costs_no_lease() {
         vault.issue(&token, &app(&mount)).await.unwrap_err(),
     ] {
         assert_eq!(failure.class, AGAIN, "{failure}");
-        no_secret_in(&failure, &[lease, &token, &grant.credential.password]);
+        no_secret_in(&failure, &[lease, &token, &grant.login().unwrap().password]);
     }
     vault.lookup_lease(&token, lease).await.unwrap();
 }
@@ -176,7 +176,7 @@ async fn even_the_most_talkative_log_holds_no_secret() {
     let token = admin.token(json!({ "policies": ["root"], "ttl": "1h" })).await;
     let vault = Watched::new(&settings(&admin.address)).vault;
     let grant = vault.issue(&token, &app(&mount)).await.unwrap();
-    postgres::probe(&connection(), &grant.credential).await.unwrap();
+    postgres::probe(&connection(), grant.login().unwrap()).await.unwrap();
     vault.renew_lease(&token, &grant.lease_id, Duration::from_secs(60)).await.unwrap();
     vault.revoke_lease(&token, &grant.lease_id).await.unwrap();
     vault.lookup_lease(&token, &grant.lease_id).await.unwrap_err();
@@ -184,7 +184,7 @@ async fn even_the_most_talkative_log_holds_no_secret() {
 
     let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(written.contains(&format!("{mount}/creds/app")), "the libraries are silent");
-    for secret in [&token, &grant.lease_id, &grant.credential.password] {
+    for secret in [&token, &grant.lease_id, &grant.login().unwrap().password] {
         assert!(!written.contains(secret.expose()), "{written}");
     }
 }

@@ -31,7 +31,7 @@ impl Kv {
     }
 
     fn source(&self) -> Source {
-        Source::Kv { mount: self.mount.clone(), path: "team/app db".into() }
+        Source::Kv { mount: self.mount.clone(), path: "team/app db".into(), version: None }
     }
 
     async fn read(&self, known: Option<&str>) -> Result<Reading, leasehold::error::Failure> {
@@ -43,7 +43,7 @@ impl Kv {
 fn new(reading: Reading) -> (String, Fields) {
     match reading {
         Reading::New { version, fields } => (version.to_string(), fields),
-        Reading::Same => panic!("the same"),
+        Reading::Same | Reading::Leased(_) => panic!("{reading:?}"),
     }
 }
 
@@ -119,15 +119,69 @@ async fn a_missing_right_names_the_policy_line() {
 }
 
 #[tokio::test]
+async fn a_named_version_stays_until_it_is_gone() {
+    let kv = Kv::make().await;
+    for key in ["a", "b", "c"] {
+        kv.call("POST", "data", json!({ "data": { "key": key } })).await;
+    }
+    let source =
+        Source::Kv { mount: kv.mount.clone(), path: "team/app db".into(), version: Some(2) };
+    let read = async |known: Option<&str>| {
+        let known: Option<Version> = known.map(Into::into);
+        kv.watched.vault.read(&kv.token, &source, known.as_ref()).await
+    };
+    let (version, fields) = new(read(None).await.unwrap());
+    assert_eq!(version, "2");
+    assert_eq!(fields["key"], Field::Text(Secret::new("b".into())));
+    kv.call("POST", "data", json!({ "data": { "key": "d" } })).await;
+    assert!(matches!(read(Some("2")).await.unwrap(), Reading::Same));
+    assert_eq!(kv.watched.requests(), ["read ok", "read_metadata ok"]);
+
+    for (how, body, ends) in [
+        ("delete", json!({ "versions": [2] }), "version 2 is deleted"),
+        ("destroy", json!({ "versions": [2] }), "version 2 is destroyed"),
+    ] {
+        kv.call("POST", how, body).await;
+        for known in [None, Some("2")] {
+            let gone = read(known).await.unwrap_err();
+            assert_eq!(gone.class, Class::Missing);
+            assert!(gone.text.ends_with(ends), "{gone}");
+            assert!(gone.hint.as_ref().unwrap().contains("`kv.version`"), "{gone}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_never_was_is_missing() {
+    let kv = Kv::make().await;
+    kv.call("POST", "data", json!({ "data": { "key": "a" } })).await;
+    let source =
+        Source::Kv { mount: kv.mount.clone(), path: "team/app db".into(), version: Some(9) };
+    let failure = kv.watched.vault.read(&kv.token, &source, None).await.unwrap_err();
+    assert_eq!(failure.class, Class::Missing);
+    assert!(failure.text.contains("read version 9 of"), "{failure}");
+}
+
+#[tokio::test]
 async fn version_one_of_the_engine_is_refused() {
     let kv = Kv::make().await;
     let mount = unique("kv1");
     kv.admin.call("POST", &format!("sys/mounts/{mount}"), json!({ "type": "kv" })).await;
     kv.admin.call("POST", &format!("{mount}/data/a"), json!({ "data": "b" })).await;
-    let source = Source::Kv { mount, path: "a".into() };
+    let source = Source::Kv { mount, path: "a".into(), version: None };
     let failure = kv.watched.vault.read(&kv.token, &source, None).await.unwrap_err();
     assert_eq!(failure.class, Class::Ours, "{failure}");
     assert!(failure.hint.unwrap().contains("version 2"));
+}
+
+#[tokio::test]
+async fn an_engine_of_version_two_is_no_plain_one() {
+    let kv = Kv::make().await;
+    kv.call("POST", "data", json!({ "data": { "key": "a" } })).await;
+    let source = Source::Plain { path: format!("{}/team/app db", kv.mount) };
+    let failure = kv.watched.vault.read(&kv.token, &source, None).await.unwrap_err();
+    assert_eq!(failure.class, Class::Missing);
+    assert!(failure.text.ends_with("the mount is a KV engine of version 2"), "{failure}");
 }
 
 #[tokio::test]
@@ -138,7 +192,7 @@ async fn a_namespace_has_its_own_secrets() {
     let inside = kv.admin.inside(&namespace);
     let mount = inside.kv().await;
     inside.call("POST", &format!("{mount}/data/a"), json!({ "data": { "key": "inside" } })).await;
-    let source = Source::Kv { mount, path: "a".into() };
+    let source = Source::Kv { mount, path: "a".into(), version: None };
 
     let there = Settings { namespace: format!("{namespace}/"), ..settings(&kv.admin.address) };
     let there = Watched::new(&there);

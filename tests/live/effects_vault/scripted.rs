@@ -22,7 +22,7 @@ fn app() -> Source {
 }
 
 fn config() -> Source {
-    Source::Kv { mount: "secret".into(), path: "app".into() }
+    Source::Kv { mount: "secret".into(), path: "app".into(), version: None }
 }
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn a_token_that_no_header_can_carry_is_refused_before_sending() {
     let token = Secret::new("s.a\r\nX-Evil: 1".into());
     let failure = watched.vault.lookup_token(&token).await.unwrap_err();
     assert_eq!(failure.class, Class::Ours);
-    let source = Source::Kv { mount: "secret".into(), path: "../../sys/raw".into() };
+    let source = Source::Kv { mount: "secret".into(), path: "../../sys/raw".into(), version: None };
     let failure = watched.vault.read(&token, &source, None).await.unwrap_err();
     assert_eq!(failure.class, Class::Ours);
     assert_eq!(script.seen(), Vec::<String>::new());
@@ -122,9 +122,10 @@ async fn what_the_server_repeats_of_ours_is_not_shown() {
         mount: "approle".into(),
         role_id_file: write(dir.path(), "role-id", "role"),
         secret_id_file: write(dir.path(), "secret-id", "hunter2secret"),
+        wrapped: false,
     };
     let watched = Watched::new(&Settings { auth, ..settings(&script.url()) });
-    let login = watched.vault.login(&[]).await.unwrap_err().failure;
+    let login = watched.vault.login(&[], None).await.unwrap_err().failure;
     no_secret_in(&login, &[&Secret::new("hunter2secret".into())]);
     let lookup = watched.vault.lookup_lease(&token(), &lease()).await.unwrap_err();
     no_secret_in(&lookup, &[&token(), &lease()]);

@@ -7,43 +7,8 @@ use leasehold::secret::Secret;
 use leasehold::vault::{Auth, Settings};
 use serde_json::json;
 
-use super::{AGAIN, Watched, no_secret_in, settings, write};
-use crate::live::effects_servers::{Admin, secret, unique};
-
-struct AppRole {
-    mount: String,
-    role_id: Secret,
-    secret_id: Secret,
-    dir: tempfile::TempDir,
-}
-
-impl AppRole {
-    async fn make(admin: &Admin, role: serde_json::Value) -> Self {
-        let mount = unique("approle");
-        admin.call("POST", &format!("sys/auth/{mount}"), json!({ "type": "approle" })).await;
-        admin.call("POST", &format!("auth/{mount}/role/app"), role).await;
-        let read = admin.call("GET", &format!("auth/{mount}/role/app/role-id"), json!({})).await;
-        let role_id = secret(&read["data"]["role_id"]);
-        let path = format!("auth/{mount}/role/app/secret-id");
-        let made = admin.call("POST", &path, json!({})).await;
-        let secret_id = secret(&made["data"]["secret_id"]);
-        Self { mount, role_id, secret_id, dir: tempfile::tempdir().unwrap() }
-    }
-
-    /// With the files as a person or a tool would write them.
-    fn settings(&self, admin: &Admin, secret_id: &str) -> Settings {
-        let auth = Auth::AppRole {
-            mount: self.mount.clone(),
-            role_id_file: write(
-                self.dir.path(),
-                "role-id",
-                &format!("{}\r\n", self.role_id.expose()),
-            ),
-            secret_id_file: write(self.dir.path(), "secret-id", &format!(" {secret_id}\n")),
-        };
-        Settings { auth, ..settings(&admin.address) }
-    }
-}
+use super::{AGAIN, AppRole, Watched, no_secret_in, settings, write};
+use crate::live::effects_servers::{Admin, unique};
 
 #[tokio::test]
 async fn approle_gives_a_token_of_our_own() {
@@ -53,7 +18,7 @@ async fn approle_gives_a_token_of_our_own() {
         json!({ "token_ttl": "1h", "token_max_ttl": "4h", "token_no_default_policy": true });
     let role = AppRole::make(&admin, facts).await;
     let watched = Watched::new(&role.settings(&admin, role.secret_id.expose()));
-    let token = watched.vault.login(&[]).await.unwrap();
+    let token = watched.vault.login(&[], None).await.unwrap();
     assert!(token.ours && token.term.renewable);
     assert_eq!(token.term.ttl, Some(Duration::from_secs(3600)));
     assert_eq!(token.term.periodic, None);
@@ -65,20 +30,20 @@ async fn a_wrong_secret_id_is_denied_and_not_sent_again() {
     let admin = Admin::from_env();
     let role = AppRole::make(&admin, json!({})).await;
     let watched = Watched::new(&role.settings(&admin, "hunter2-wrong"));
-    let first = watched.vault.login(&[]).await.unwrap_err();
+    let first = watched.vault.login(&[], None).await.unwrap_err();
     assert_eq!(first.failure.class, Class::Denied, "{first:?}");
     no_secret_in(&first.failure, &[&role.role_id, &Secret::new("hunter2-wrong".into())]);
     assert_eq!(watched.requests(), ["login denied"]);
 
     let refused = vec![first.credential.clone().unwrap()];
-    let second = watched.vault.login(&refused).await.unwrap_err();
+    let second = watched.vault.login(&refused, None).await.unwrap_err();
     assert_eq!(second.failure.class, Class::Denied);
     assert_eq!(second.credential, first.credential);
     assert!(second.failure.to_string().contains("until there is another"), "{second:?}");
     assert_eq!(watched.requests(), Vec::<String>::new());
 
     role.settings(&admin, role.secret_id.expose());
-    watched.vault.login(&refused).await.unwrap();
+    watched.vault.login(&refused, None).await.unwrap();
     assert_eq!(watched.requests(), ["login ok"]);
 }
 
@@ -88,7 +53,7 @@ async fn a_wrong_role_id_is_denied() {
     let mut role = AppRole::make(&admin, json!({})).await;
     role.role_id = Secret::new("nobody".into());
     let watched = Watched::new(&role.settings(&admin, role.secret_id.expose()));
-    assert_eq!(watched.vault.login(&[]).await.unwrap_err().failure.class, Class::Denied);
+    assert_eq!(watched.vault.login(&[], None).await.unwrap_err().failure.class, Class::Denied);
 }
 
 #[tokio::test]
@@ -97,10 +62,10 @@ async fn a_locked_role_says_nothing_about_the_secret_id() {
     let role = AppRole::make(&admin, json!({})).await;
     for turn in 0..6 {
         let watched = Watched::new(&role.settings(&admin, &format!("wrong-{turn}")));
-        watched.vault.login(&[]).await.unwrap_err();
+        watched.vault.login(&[], None).await.unwrap_err();
     }
     let watched = Watched::new(&role.settings(&admin, role.secret_id.expose()));
-    let failure = watched.vault.login(&[]).await.unwrap_err().failure;
+    let failure = watched.vault.login(&[], None).await.unwrap_err().failure;
     assert_eq!(failure.class, AGAIN, "{failure}");
     assert!(failure.hint.unwrap().contains("locked"));
 }
@@ -111,7 +76,7 @@ async fn a_login_that_is_not_mounted_says_so() {
     let mut role = AppRole::make(&admin, json!({})).await;
     role.mount = unique("nothing");
     let watched = Watched::new(&role.settings(&admin, role.secret_id.expose()));
-    let failure = watched.vault.login(&[]).await.unwrap_err().failure;
+    let failure = watched.vault.login(&[], None).await.unwrap_err().failure;
     assert_eq!(failure.class, AGAIN);
     assert!(failure.hint.unwrap().contains("nothing is mounted"));
 }
@@ -121,7 +86,7 @@ async fn an_address_outside_the_roles_network_is_no_wrong_credential() {
     let admin = Admin::from_env();
     let role = AppRole::make(&admin, json!({ "secret_id_bound_cidrs": ["10.1.2.3/32"] })).await;
     let watched = Watched::new(&role.settings(&admin, role.secret_id.expose()));
-    let failure = watched.vault.login(&[]).await.unwrap_err().failure;
+    let failure = watched.vault.login(&[], None).await.unwrap_err().failure;
     assert_eq!(failure.class, Class::Ours);
     assert!(failure.text.contains("CIDR"), "{failure}");
 }
@@ -131,9 +96,9 @@ async fn an_absent_or_empty_credential_file_is_missing() {
     let admin = Admin::from_env();
     let role = AppRole::make(&admin, json!({})).await;
     let watched = Watched::new(&role.settings(&admin, ""));
-    assert_eq!(watched.vault.login(&[]).await.unwrap_err().failure.class, Class::Missing);
+    assert_eq!(watched.vault.login(&[], None).await.unwrap_err().failure.class, Class::Missing);
     std::fs::remove_file(role.dir.path().join("secret-id")).unwrap();
-    let failure = watched.vault.login(&[]).await.unwrap_err();
+    let failure = watched.vault.login(&[], None).await.unwrap_err();
     assert_eq!(failure.failure.class, Class::Missing);
     assert_eq!(failure.credential, None);
     assert_eq!(watched.requests(), Vec::<String>::new());
@@ -152,7 +117,7 @@ async fn a_token_file_is_looked_up_and_never_ours() {
     let watched = Watched::new(&Settings { auth, ..settings(&admin.address) });
     for (token, is_periodic) in [(&periodic, true), (&plain, false), (&bounded, false)] {
         std::fs::write(&path, format!("{}\n", token.expose())).unwrap();
-        let found = watched.vault.login(&[]).await.unwrap();
+        let found = watched.vault.login(&[], None).await.unwrap();
         assert!(!found.ours && found.term.renewable);
         assert_eq!(found.term.periodic, Some(is_periodic));
         let ttl = found.term.ttl.unwrap();
@@ -160,11 +125,11 @@ async fn a_token_file_is_looked_up_and_never_ours() {
     }
 
     std::fs::write(&path, "s.nonsense").unwrap();
-    let wrong = watched.vault.login(&[]).await.unwrap_err();
+    let wrong = watched.vault.login(&[], None).await.unwrap_err();
     assert_eq!(wrong.failure.class, Class::Denied);
     watched.requests();
     let refused = [wrong.credential.unwrap()];
-    assert_eq!(watched.vault.login(&refused).await.unwrap_err().failure.class, Class::Denied);
+    assert_eq!(watched.vault.login(&refused, None).await.unwrap_err().failure.class, Class::Denied);
     assert_eq!(watched.requests(), Vec::<String>::new());
 }
 
@@ -174,7 +139,7 @@ async fn a_root_token_never_ends() {
     let root = admin.token(json!({ "policies": ["root"] })).await;
     let auth = Auth::Token(root.clone());
     let watched = Watched::new(&Settings { auth, ..settings(&admin.address) });
-    let token = watched.vault.login(&[]).await.unwrap();
+    let token = watched.vault.login(&[], None).await.unwrap();
     assert_eq!(token.term.ttl, None);
     assert_eq!(watched.vault.lookup_token(&root).await.unwrap().ttl, None);
 }
@@ -212,7 +177,7 @@ async fn a_token_without_the_right_is_told_from_one_that_is_gone() {
 
     let auth = Auth::Token(token);
     let held = Watched::new(&Settings { auth, ..settings(&admin.address) });
-    assert_eq!(held.vault.login(&[]).await.unwrap_err().failure.class, Class::Ours);
+    assert_eq!(held.vault.login(&[], None).await.unwrap_err().failure.class, Class::Ours);
 }
 
 #[tokio::test]

@@ -1,0 +1,165 @@
+//! Secrets that are read rather than leased, and paths of any engine.
+//!
+//! Receives a source and the version that is known, gives the fields of another one. Never keeps
+//! what it read: a value without a version of its own is known again by its keyed hash.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::hmac;
+use rustify_derive::Endpoint;
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use crate::agent::event::Reading;
+use crate::error::{Class, Failure};
+use crate::secret::{Secret, hex};
+use crate::snapshot::{Field, Fields, Version};
+use crate::vault::answer::Envelope;
+use crate::vault::error::Operation;
+use crate::vault::wire::Call;
+use crate::vault::{Source, Vault, names};
+
+/// Whatever is at a path.
+#[derive(Endpoint)]
+#[endpoint(path = "{self.path}")]
+pub(super) struct ReadPath {
+    #[endpoint(skip)]
+    pub(super) path: String,
+}
+
+/// Fields as Vault sent them, not yet secret.
+pub(super) type RawFields = BTreeMap<String, Box<RawValue>>;
+
+impl Vault {
+    /// Reads a secret where its current version is not `known`.
+    ///
+    /// # Errors
+    /// `Missing` when there is no such secret or its version was deleted; `Ours` for a source that
+    /// gives leases.
+    pub async fn read(
+        &self,
+        token: &Secret,
+        source: &Source,
+        known: Option<&Version>,
+    ) -> Result<Reading, Failure> {
+        let leased = |path: &str| {
+            let text = format!("read `{path}`: what is there is leased, not read");
+            Err(Failure::new(Class::Ours, text))
+        };
+        match source {
+            Source::Kv { mount, path, version } => {
+                self.read_kv(token, (mount, path), *version, known).await
+            }
+            Source::Plain { path } => self.read_plain(token, path, known).await,
+            Source::Database { mount, role } => leased(&format!("{mount}/creds/{role}")),
+            Source::Leased { path } => leased(path),
+        }
+    }
+
+    async fn read_plain(
+        &self,
+        token: &Secret,
+        path: &str,
+        known: Option<&Version>,
+    ) -> Result<Reading, Failure> {
+        let path = names::path("path", path)?;
+        let call = Call {
+            operation: Operation::Read,
+            doing: format!("read `{path}`"),
+            token: Some(token),
+            hidden: Vec::new(),
+        };
+        let request = ReadPath { path };
+        let answer: Envelope<RawFields> = self.inner.wire.send(&call, &request).await?;
+        if !answer.lease_id.expose().is_empty() {
+            let failure = call
+                .failure(Class::Ours, "vault's answer is a lease, and each further one would be")
+                .hint("write `leased: true` beside its `path`");
+            return Ok(Reading::Leased(self.discard(token, &answer.lease_id, failure).await));
+        }
+        let Some(data) = answer.data else {
+            return Err(call
+                .failure(Class::Ours, "vault's answer has no `data`")
+                .hint("only paths that answer with fields can be read"));
+        };
+        let fields = fields(data);
+        let version = fingerprint(&self.inner.hash_key, &fields);
+        if known == Some(&version) {
+            return Ok(Reading::Same);
+        }
+        Ok(Reading::New { version, fields })
+    }
+}
+
+/// All that say something: engines answer `null` for what a credential does not have, and no file
+/// should hold that word as its value.
+pub(super) fn fields(data: RawFields) -> Fields {
+    let said = data.into_iter().filter(|(_, value)| value.get() != "null");
+    said.map(|(name, value)| (name, field(value))).collect()
+}
+
+/// A string without its quotes, anything else as the JSON text that Vault sent.
+pub(super) fn field(value: Box<RawValue>) -> Field {
+    let json = Zeroizing::new(String::from(Box::<str>::from(value)));
+    match serde_json::from_str::<String>(&json) {
+        Ok(text) => Field::Text(Secret::new(text)),
+        Err(_) => Field::Json(Secret::new(json.to_string())),
+    }
+}
+
+/// Tells one value from the next. Nobody without the key can try out guesses on it.
+fn fingerprint(key: &hmac::Key, fields: &Fields) -> Version {
+    let mut context = hmac::Context::with_key(key);
+    for (name, field) in fields {
+        let (kind, value) = match field {
+            Field::Text(text) => ("text", text),
+            Field::Json(json) => ("json", json),
+        };
+        for part in [name, kind, value.expose()] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part.as_bytes());
+        }
+    }
+    hex(&context.sign().as_ref()[..8]).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> RawFields {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn fields_keep_what_vault_sent() {
+        let found = fields(raw(
+            r#"{"s":"a\"b\n","n":12345678901234567890123.10,"o":{"z":1,"a":[true]},"e":"","no":null}"#,
+        ));
+        assert_eq!(found["s"], Field::Text(Secret::new("a\"b\n".into())));
+        assert_eq!(found["e"], Field::Text(Secret::new(String::new())));
+        assert_eq!(found["n"], Field::Json(Secret::new("12345678901234567890123.10".into())));
+        assert_eq!(found["o"], Field::Json(Secret::new(r#"{"z":1,"a":[true]}"#.into())));
+        assert!(!found.contains_key("no"));
+    }
+
+    #[test]
+    fn every_difference_shows_and_only_with_the_key() {
+        let key = |bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        let with = |json| fingerprint(&key(b"key"), &fields(raw(json)));
+        let all = [
+            r#"{"a":"b"}"#,
+            r#"{"a":"c"}"#,
+            r#"{"ab":""}"#,
+            r#"{"a":"1"}"#,
+            r#"{"a":1}"#,
+            r#"{"a":"b","c":"d"}"#,
+            r#"{"a":"bc","d":""}"#,
+            "{}",
+        ];
+        let seen: std::collections::BTreeSet<Version> = all.into_iter().map(with).collect();
+        assert_eq!(seen.len(), all.len());
+        assert_eq!(with(r#"{"c":"d","a":"b"}"#), with(all[5]));
+        assert_ne!(fingerprint(&key(b"other"), &fields(raw(all[0]))), with(all[0]));
+    }
+}

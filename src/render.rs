@@ -4,12 +4,16 @@
 //! reason why not. Never reads or writes a file: everything is rendered before anything is written.
 
 mod dotenv;
+mod dsn;
 mod formats;
 mod json;
 mod libpq;
+mod pgbouncer;
+mod template;
 #[cfg(test)]
 mod tests;
 mod text;
+mod yaml;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +22,9 @@ use zeroize::Zeroizing;
 use crate::error::{Class, Failure};
 use crate::render::formats::Place;
 use crate::snapshot::{SecretName, Snapshot, Value};
+
+pub use dotenv::Names;
+pub use template::Template;
 
 /// One file to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,9 +44,16 @@ pub enum Format {
     Dotenv {
         /// Whose fields, in this order.
         secrets: Vec<SecretName>,
+        /// How the variables are called.
+        names: Names,
     },
     /// `{secret: {field: value}}`.
     Json {
+        /// Whose fields.
+        secrets: Vec<SecretName>,
+    },
+    /// `{secret: {field: value}}`, every value a text.
+    Yaml {
         /// Whose fields.
         secrets: Vec<SecretName>,
     },
@@ -62,6 +76,25 @@ pub enum Format {
         /// A database secret with a connection.
         secret: SecretName,
     },
+    /// A connection URI, no newline.
+    Dsn {
+        /// A database secret with a connection.
+        secret: SecretName,
+    },
+    /// PgBouncer's section `[databases]`.
+    Pgbouncer {
+        /// A database secret with a connection.
+        secret: SecretName,
+        /// What PgBouncer's clients call the database.
+        alias: String,
+    },
+    /// PgBouncer's `auth_file`, for the credential and those before it.
+    Userlist {
+        /// A database secret.
+        secret: SecretName,
+    },
+    /// What a template of the user says.
+    Template(Template),
 }
 
 /// What each file of a set holds, by its path.
@@ -98,46 +131,89 @@ pub fn render(files: &[File], snapshot: &Snapshot) -> Result<Rendering, Failure>
     Ok(rendering)
 }
 
+/// Tries whether the files that name `secret` can hold its value. Of the other secrets `snapshot`
+/// need not have all: one that it has not may turn out to be anything.
+///
+/// # Errors
+/// As [`render`], where that depends on values in `snapshot`.
+pub fn try_out(files: &[File], snapshot: &Snapshot, secret: &SecretName) -> Result<(), Failure> {
+    files
+        .iter()
+        .filter(|file| file.format.secrets().contains(secret))
+        .try_for_each(|file| try_file(file, snapshot))
+}
+
+/// Tries one file, as [`try_out`].
+///
+/// # Errors
+/// As [`try_out`].
+pub fn try_file(file: &File, snapshot: &Snapshot) -> Result<(), Failure> {
+    if let Format::Template(template) = &file.format {
+        return template.try_out(snapshot).map_err(|failure| of_file(file, failure));
+    }
+    let names = file.format.secrets().iter();
+    let values: Vec<_> = names.filter_map(|name| snapshot.secrets.get_key_value(name)).collect();
+    write(file, &values).map(drop)
+}
+
 /// `None` when a secret that the file names has no value.
 fn render_file(file: &File, snapshot: &Snapshot) -> Result<Option<text::Text>, Failure> {
-    let names = file.format.secrets();
-    let mut values: Vec<(&SecretName, &Value)> = Vec::with_capacity(names.len());
-    for name in names {
-        let Some(value) = snapshot.secrets.get(name) else { return Ok(None) };
-        values.push((name, value));
+    if let Format::Template(template) = &file.format {
+        return template.render(snapshot).map_err(|failure| of_file(file, failure));
     }
-    let place = |secret| Place { file: &file.path, secret };
+    let names = file.format.secrets().iter();
+    let values: Option<Vec<_>> = names.map(|name| snapshot.secrets.get_key_value(name)).collect();
+    values.map(|values| write(file, &values)).transpose()
+}
+
+fn of_file(file: &File, failure: Failure) -> Failure {
+    Failure { text: format!("render `{}`: template {}", file.path, failure.text), ..failure }
+}
+
+fn write(file: &File, values: &[(&SecretName, &Value)]) -> Result<text::Text, Failure> {
     let mut text = text::Text::default();
+    let mut each = |write: &dyn Fn(&mut text::Text, Place<'_>, &Value) -> Result<(), Failure>| {
+        let mut values = values.iter();
+        values.try_for_each(|(secret, value)| {
+            write(&mut text, Place { file: &file.path, secret }, value)
+        })
+    };
     match &file.format {
-        Format::Dotenv { .. } => dotenv::write(&mut text, &file.path, &values)?,
-        Format::Json { .. } => json::write(&mut text, &values),
         Format::Raw { field, .. } => {
-            for (name, value) in values {
-                formats::write_raw(&mut text, place(name), value, field)?;
-            }
+            each(&|text, place, value| formats::write_raw(text, place, value, field))?;
         }
         Format::PgService { alias, .. } => {
-            for (name, value) in values {
-                libpq::write_service(&mut text, place(name), value, alias)?;
-            }
+            each(&|text, place, value| libpq::write_service(text, place, value, alias))?;
         }
-        Format::Pgpass { .. } => {
-            for (name, value) in values {
-                libpq::write_passwords(&mut text, place(name), value)?;
-            }
+        Format::Pgpass { .. } => each(&libpq::write_passwords)?,
+        Format::Dsn { .. } => each(&dsn::write)?,
+        Format::Pgbouncer { alias, .. } => {
+            each(&|text, place, value| pgbouncer::write_databases(text, place, value, alias))?;
         }
+        Format::Userlist { .. } => each(&pgbouncer::write_users)?,
+        Format::Dotenv { names, .. } => dotenv::write(&mut text, &file.path, names, values)?,
+        Format::Json { .. } => json::write(&mut text, values),
+        Format::Yaml { .. } => yaml::write(&mut text, &file.path, values)?,
+        // What it uses is known only when it has run, so that its callers do not come here.
+        Format::Template(_) => {}
     }
-    Ok(Some(text))
+    Ok(text)
 }
 
 impl Format {
-    /// Every secret that the file cannot be without.
+    /// Every secret that the file holds; of a template, every one that it might.
     pub(crate) fn secrets(&self) -> &[SecretName] {
         match self {
-            Self::Dotenv { secrets } | Self::Json { secrets } => secrets,
-            Self::Raw { secret, .. } | Self::PgService { secret, .. } | Self::Pgpass { secret } => {
-                std::slice::from_ref(secret)
+            Self::Dotenv { secrets, .. } | Self::Json { secrets } | Self::Yaml { secrets } => {
+                secrets
             }
+            Self::Raw { secret, .. }
+            | Self::PgService { secret, .. }
+            | Self::Pgpass { secret }
+            | Self::Dsn { secret }
+            | Self::Pgbouncer { secret, .. }
+            | Self::Userlist { secret } => std::slice::from_ref(secret),
+            Self::Template(template) => template.secrets(),
         }
     }
 }

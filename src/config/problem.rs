@@ -45,6 +45,11 @@ impl Problems {
         self.warnings.push(format!("{path}: {}", text.as_ref()));
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// The problems, sorted by path, and the warnings.
     pub(super) fn finish(mut self) -> (Vec<Problem>, Vec<String>) {
         self.found.sort_by(|left, right| left.path.cmp(&right.path));

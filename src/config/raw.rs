@@ -102,6 +102,19 @@ impl<'a> Section<'a> {
         self.reading.problems.borrow_mut().add_hint(&self.at(key), text, hint);
     }
 
+    /// As [`Section::problem_hint`], where there may be nothing to do about it.
+    pub(super) fn problem_of(&self, key: &str, text: impl Into<String>, hint: Option<String>) {
+        match hint {
+            Some(hint) => self.problem_hint(key, text, hint),
+            None => self.problem(key, text),
+        }
+    }
+
+    /// How many problems were written down so far, anywhere.
+    pub(super) fn found(&self) -> usize {
+        self.reading.problems.borrow().len()
+    }
+
     /// Writes down what deserves a look.
     pub(super) fn warn(&self, key: &str, text: &str) {
         self.reading.problems.borrow_mut().warn(&self.at(key), text);

@@ -1,3 +1,4 @@
+mod files;
 mod messages;
 
 use std::time::Duration;
@@ -88,7 +89,12 @@ fn confirm_is_the_strongest_that_can_be_had() {
 #[test]
 fn examples_are_valid() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/configs");
-    let variables = [("VAULT_ADDR", "http://127.0.0.1:8200"), ("VAULT_TOKEN", "hvs.x")];
+    let templates = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/templates");
+    let variables = [
+        ("VAULT_ADDR", "http://127.0.0.1:8200"),
+        ("VAULT_TOKEN", "hvs.x"),
+        ("TEMPLATES", templates),
+    ];
     let mut seen = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -98,13 +104,16 @@ fn examples_are_valid() {
     }
     seen.sort_by(|left, right| left.0.cmp(&right.0));
     let names: Vec<_> = seen.iter().map(|(name, _)| name.to_str().unwrap()).collect();
-    assert_eq!(names, ["development", "minimal", "postgres", "signal", "sources"]);
+    assert_eq!(names, ["development", "formats", "minimal", "postgres", "signal", "sources"]);
 
     let Loaded { config, warnings } = &seen[0].1;
     assert!(matches!(config.vault.auth, Auth::Token(_)));
     assert_eq!(warnings.len(), 1, "{warnings:?}");
 
-    let Loaded { config, warnings } = &seen[2].1;
+    let Loaded { config, warnings: _ } = &seen[1].1;
+    assert_eq!(config.files.len(), 6);
+
+    let Loaded { config, warnings } = &seen[3].1;
     let db = leased(config, "db");
     let connection = db.connection.unwrap();
     assert_eq!((connection.hosts[0].as_str(), connection.port), ("postgres.internal", 5432));
@@ -130,9 +139,9 @@ fn examples_are_valid() {
     );
     assert_eq!(warnings.as_slice(), ["vault.auth: `VAULT_TOKEN` in the environment is not used"]);
 
-    assert_eq!(leased(&seen[3].1.config, "db").connection.unwrap().hosts.len(), 2);
+    assert_eq!(leased(&seen[4].1.config, "db").connection.unwrap().hosts.len(), 2);
 
-    let config = &seen[4].1.config;
+    let config = &seen[5].1.config;
     let path = |path: &str| path.to_owned();
     assert_eq!(config.sources["deploy"], Source::Leased { path: path("aws/creds/deploy") });
     assert_eq!(config.sources["signing"], Source::Plain { path: path("transit/keys/app") });

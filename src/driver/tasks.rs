@@ -53,20 +53,16 @@ impl Outside {
             previous_ends: None,
             content,
         };
-        let others = self.sources.iter().map(|(other, source)| {
-            let stand_in = match source {
-                Source::Database { .. } => Value::stand_in(self.connections.get(other).cloned()),
-                Source::Kv { .. } | Source::Leased { .. } | Source::Plain { .. } => {
-                    value(Content::Fields(Arc::default()))
-                }
-            };
-            (other.clone(), stand_in)
+        let logins = self.sources.iter().filter_map(|(other, source)| match source {
+            Source::Database { .. } => {
+                let stand_in = Value::stand_in(self.connections.get(other).cloned());
+                Some((other.clone(), stand_in))
+            }
+            Source::Kv { .. } | Source::Leased { .. } | Source::Plain { .. } => None,
         });
-        let mut secrets: BTreeMap<SecretName, Value> = others.collect();
+        let mut secrets: BTreeMap<SecretName, Value> = logins.collect();
         secrets.insert(name.clone(), value(Content::Fields(fields)));
-        let naming = self.files.iter().filter(|file| file.format.secrets().contains(name));
-        let files: Vec<File> = naming.cloned().collect();
-        render::render(&files, &Snapshot { generation: Generation(0), secrets }).map(drop)
+        render::try_out(&self.files, &Snapshot { generation: Generation(0), secrets }, name)
     }
 
     async fn issue(&self, name: &SecretName, token: &Secret) -> Result<Grant, Failure> {

@@ -30,24 +30,45 @@ use crate::snapshot::{Content, SecretName, Value};
 /// along: `dotenv` looks on for a quote without a backslash in front, `--env-file` for a `=`.
 const BOUND: &str = " #=#\"";
 
+/// How the variables of one file are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Stands before every name but the chosen ones.
+    pub prefix: String,
+    /// The whole name of a variable, by secret and field.
+    pub chosen: BTreeMap<SecretName, BTreeMap<String, String>>,
+}
+
 /// Writes all fields of all `values`.
 pub(super) fn write(
     text: &mut Text,
     file: &str,
+    names: &Names,
     values: &[(&SecretName, &Value)],
 ) -> Result<(), Failure> {
     let mut seen: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     for (secret, value) in values {
         let place = Place { file, secret };
+        let chosen = names.chosen.get(*secret);
+        let known = || fields(value).into_iter().map(|(field, _)| field);
+        for field in chosen.into_iter().flat_map(BTreeMap::keys) {
+            if !known().any(|known| known == field) {
+                return Err(place.has_no(field, known()));
+            }
+        }
         for (field, item) in fields(value) {
-            let Some(suffix) = suffix(value, field) else { continue };
-            let key = key(place, field, suffix)?;
+            let key = match (chosen.and_then(|chosen| chosen.get(field)), suffix(value, field)) {
+                (Some(chosen), _) => chosen.clone(),
+                (None, Some(suffix)) => key(place, &names.prefix, field, suffix)?,
+                (None, None) => continue,
+            };
             if let Some((other, its)) = seen.get(&key) {
                 let text = format!(
                     "render `{file}`: field `{field}` of secret `{secret}` and field `{its}` of \
                      secret `{other}` are both `{key}`"
                 );
-                return Err(Failure::new(Class::Ours, text).hint("rename one of them"));
+                return Err(Failure::new(Class::Ours, text)
+                    .hint("give one of them another name with `names`"));
             }
             text.push(&key);
             text.push("=");
@@ -60,7 +81,8 @@ pub(super) fn write(
     Ok(())
 }
 
-/// What the variable of `field` is called behind the secret's name; `None` where it has none.
+/// What the variable of `field` is called behind the secret's name; `None` where it has one only
+/// by choice.
 fn suffix<'a>(value: &Value, field: &'a str) -> Option<&'a str> {
     match (&value.content, field) {
         (Content::Fields(_), field) => Some(field),
@@ -70,11 +92,10 @@ fn suffix<'a>(value: &Value, field: &'a str) -> Option<&'a str> {
     }
 }
 
-fn key(place: Place<'_>, field: &str, suffix: &str) -> Result<String, Failure> {
-    let key: String = format!("{}_{suffix}", place.secret)
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
-        .collect();
+fn key(place: Place<'_>, prefix: &str, field: &str, suffix: &str) -> Result<String, Failure> {
+    let own = format!("{}_{suffix}", place.secret);
+    let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    let key: String = prefix.chars().chain(own.chars().map(upper)).collect();
     if key.starts_with(|c: char| c.is_ascii_digit()) {
         let because = format!("`{key}` begins with a digit, so no shell takes it for a variable");
         return Err(place.cannot_hold("dotenv", field, &because));

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use crate::error::{Class, Failure};
 use crate::render::text::Text;
-use crate::secret::Secret;
-use crate::snapshot::{Content, Field, Value};
+use crate::secret::{Credential, Secret};
+use crate::snapshot::{Connection, Content, Field, Value};
 
 /// Where in the rendering a problem is.
 #[derive(Clone, Copy)]
@@ -30,6 +30,14 @@ impl Place<'_> {
             .hint("change the value, or publish this field as `raw` or `json`")
     }
 
+    /// The secret has the fields `known`, and the file names another.
+    pub(super) fn has_no<'k>(self, field: &str, known: impl Iterator<Item = &'k str>) -> Failure {
+        let Self { file, secret } = self;
+        let text = format!("render `{file}`: secret `{secret}` has no field `{field}`");
+        let hint = format!("it has: {}", known.collect::<Vec<_>>().join(", "));
+        Failure::new(Class::Missing, text).hint(hint)
+    }
+
     /// The format needs a login and a place to use it.
     pub(super) fn wants_connection(self, format: &str) -> Failure {
         let Self { file, secret } = self;
@@ -38,6 +46,16 @@ impl Place<'_> {
              `{secret}` is none"
         );
         Failure::new(Class::Ours, text).hint(format!("add `connection` to secret `{secret}`"))
+    }
+}
+
+/// The login, those before it, and where to use them; `None` for what has no connection.
+pub(super) fn database(value: &Value) -> Option<(&Credential, &[Credential], &Connection)> {
+    match &value.content {
+        Content::Database { credential, previous, connection } => {
+            connection.as_deref().map(|connection| (credential, previous.as_slice(), connection))
+        }
+        Content::Fields(_) => None,
     }
 }
 
@@ -107,12 +125,6 @@ pub(super) fn write_raw(
             text.push(&item.as_text());
             Ok(())
         }
-        None => {
-            let Place { file, secret } = place;
-            let known: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-            let text = format!("render `{file}`: secret `{secret}` has no field `{field}`");
-            let hint = format!("it has: {}", known.join(", "));
-            Err(Failure::new(Class::Missing, text).hint(hint))
-        }
+        None => Err(place.has_no(field, fields.iter().map(|(name, _)| *name))),
     }
 }

@@ -4,10 +4,10 @@
 //! value that libpq would read differently: that is an error.
 
 use crate::error::{Class, Failure};
-use crate::render::formats::Place;
+use crate::render::formats::{Place, database};
 use crate::render::text::Text;
 use crate::secret::Credential;
-use crate::snapshot::{Connection, Content, Value};
+use crate::snapshot::{Connection, Value};
 
 /// The longest line of a service file that libpq 14 and later read, without its newline.
 const SERVICE_LINE: usize = 1021;
@@ -131,14 +131,5 @@ fn write_pgpass_field(text: &mut Text, field: &str) {
             text.push("\\");
         }
         text.push_char(c);
-    }
-}
-
-fn database(value: &Value) -> Option<(&Credential, &[Credential], &Connection)> {
-    match &value.content {
-        Content::Database { credential, previous, connection } => {
-            connection.as_deref().map(|connection| (credential, previous.as_slice(), connection))
-        }
-        Content::Fields(_) => None,
     }
 }

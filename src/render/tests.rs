@@ -4,15 +4,15 @@ use super::*;
 use crate::secret::{Credential, Secret};
 use crate::snapshot::{Connection, Content, Field, Fields, Generation, SslMode};
 
-fn secret(text: &str) -> Secret {
+pub(super) fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
 }
 
-fn login(username: &str, password: &str) -> Credential {
+pub(super) fn login(username: &str, password: &str) -> Credential {
     Credential { username: username.to_owned(), password: secret(password) }
 }
 
-fn connection() -> Connection {
+pub(super) fn connection() -> Connection {
     Connection {
         hosts: vec!["a.internal".to_owned(), "b.internal".to_owned()],
         port: 5432,
@@ -26,12 +26,16 @@ fn value(content: Content) -> Value {
     Value { version: Arc::from("v"), expires: None, previous_ends: None, content }
 }
 
-fn database(password: &str, previous: Vec<Credential>, connection: Option<Connection>) -> Value {
+pub(super) fn database(
+    password: &str,
+    previous: Vec<Credential>,
+    connection: Option<Connection>,
+) -> Value {
     let credential = login("v-app-1", password);
     value(Content::Database { credential, previous, connection: connection.map(Arc::new) })
 }
 
-fn kv(fields: &[(&str, Field)]) -> Value {
+pub(super) fn kv(fields: &[(&str, Field)]) -> Value {
     let fields: Fields =
         fields.iter().map(|(name, field)| ((*name).to_owned(), field.clone())).collect();
     value(Content::Fields(Arc::new(fields)))
@@ -56,11 +60,11 @@ fn one(format: Format, secrets: &[(&str, Value)]) -> Result<Option<String>, Fail
     }))
 }
 
-fn text(format: Format, secrets: &[(&str, Value)]) -> String {
+pub(super) fn text(format: Format, secrets: &[(&str, Value)]) -> String {
     one(format, secrets).unwrap().unwrap()
 }
 
-fn failure(format: Format, secrets: &[(&str, Value)]) -> Failure {
+pub(super) fn failure(format: Format, secrets: &[(&str, Value)]) -> Failure {
     one(format, secrets).unwrap_err()
 }
 
@@ -73,7 +77,7 @@ fn pgpass() -> Format {
 }
 
 fn dotenv(secrets: &[&str]) -> Format {
-    Format::Dotenv { secrets: names(secrets) }
+    Format::Dotenv { secrets: names(secrets), names: Names::default() }
 }
 
 fn json(secrets: &[&str]) -> Format {
@@ -124,6 +128,44 @@ fn dotenv_golden() {
     assert_eq!(text(dotenv(&["db", "mail-x"]), &all), expected);
     let bare = [("db", database("Zk3-9", vec![], None))];
     assert_eq!(text(dotenv(&["db"]), &bare), "DB_USERNAME=v-app-1\nDB_PASSWORD=Zk3-9\n");
+}
+
+#[test]
+fn dotenv_names_can_be_chosen() {
+    let all = [
+        ("db", database("Zk3-9", vec![], Some(connection()))),
+        ("mail", kv(&[("api.key", Field::Text(secret("k"))), ("n", Field::Json(secret("7")))])),
+    ];
+    let chosen = |names: &[(&str, &str, &str)]| {
+        let mut chosen: BTreeMap<SecretName, BTreeMap<String, String>> = BTreeMap::new();
+        for (secret, field, name) in names {
+            let fields = chosen.entry(Arc::from(*secret)).or_default();
+            fields.insert((*field).to_owned(), (*name).to_owned());
+        }
+        let names = Names { prefix: "App_".to_owned(), chosen };
+        Format::Dotenv { secrets: self::names(&["db", "mail"]), names }
+    };
+    let format = chosen(&[
+        ("mail", "api.key", "SENDGRID_API_KEY"),
+        ("db", "dbname", "PGDATABASE"),
+        ("db", "sslmode", "PGSSLMODE"),
+    ]);
+    let expected = "App_DB_USERNAME=v-app-1\nApp_DB_PASSWORD=Zk3-9\n\
+                    App_DB_HOST=a.internal,b.internal\nApp_DB_PORT=5432\nPGDATABASE=nova\n\
+                    PGSSLMODE=verify-full\nSENDGRID_API_KEY=k\nApp_MAIL_N=7\n";
+    assert_eq!(text(format, &all), expected);
+
+    let missing = failure(chosen(&[("mail", "apikey", "K")]), &all);
+    assert_eq!(missing.class, Class::Missing);
+    assert_eq!(missing.text, "render `dir/file`: secret `mail` has no field `apikey`");
+    assert_eq!(missing.hint.as_deref(), Some("it has: api.key, n"));
+    let same = failure(chosen(&[("mail", "n", "App_DB_HOST")]), &all);
+    assert!(same.text.ends_with("are both `App_DB_HOST`"), "{same}");
+
+    let digit = [("2fa", kv(&[("a", Field::Text(secret("x")))]))];
+    let names = Names { prefix: "T".to_owned(), ..Names::default() };
+    let format = Format::Dotenv { secrets: self::names(&["2fa"]), names };
+    assert_eq!(text(format, &digit), "T2FA_A=x\n");
 }
 
 #[test]

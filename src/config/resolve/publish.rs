@@ -1,27 +1,22 @@
 //! `publish`: where, and which files.
 
+mod format;
+
 use std::time::Duration;
 
 use crate::config::raw::{Keys, Section, shown};
 use crate::config::resolve::secrets::Secrets;
 use crate::config::tree::Node;
 use crate::config::value;
+use crate::error::Failure;
 use crate::publish::Settings;
-use crate::render::{File, Format};
-use crate::snapshot::SecretName;
+use crate::render::{self, File};
+use crate::snapshot::{Generation, Snapshot};
 
 const KEYS: Keys = Keys {
     known: &["directory", "mode", "allow_disk", "allow_writers", "files"],
     later: &["owner"],
 };
-
-const FILE: Keys = Keys {
-    known: &["format", "mode", "secret", "secrets", "field", "alias"],
-    later: &["template", "prefix", "names", "owner"],
-};
-
-const LATER_FORMATS: [&str; 8] =
-    ["yaml", "dsn", "pgbouncer", "userlist", "jwks", "pem", "template", "exec"];
 
 /// Names that the publish directory needs for itself.
 const RESERVED: [&str; 3] = ["current", ".generations", "status.json"];
@@ -34,26 +29,6 @@ const DEEPEST: usize = 16;
 
 /// More files are a mistake.
 const MOST_FILES: usize = 256;
-
-/// libpq ignores a password file that anybody but its owner may touch.
-const PGPASS_MODE: u32 = 0o600;
-
-#[derive(Clone, Copy)]
-enum FormatName {
-    Dotenv,
-    Json,
-    Raw,
-    PgService,
-    Pgpass,
-}
-
-const FORMATS: [(&str, FormatName); 5] = [
-    ("dotenv", FormatName::Dotenv),
-    ("json", FormatName::Json),
-    ("raw", FormatName::Raw),
-    ("pg_service", FormatName::PgService),
-    ("pgpass", FormatName::Pgpass),
-];
 
 /// Where to publish, or nothing where a problem was written down.
 pub(super) fn settings(top: &Section<'_>, keep: Duration) -> Option<Settings> {
@@ -85,10 +60,7 @@ pub(super) fn files(top: &Section<'_>, secrets: &Secrets) -> Vec<File> {
     for path in &paths {
         check_path(&below, path, &paths);
     }
-    below
-        .entries()
-        .filter_map(|(path, node)| file(&below.below(path, node, FILE), path, default, secrets))
-        .collect()
+    below.entries().filter_map(|(path, node)| file(&below, path, node, default, secrets)).collect()
 }
 
 fn check_path(section: &Section<'_>, path: &str, all: &[&String]) {
@@ -111,61 +83,27 @@ fn check_path(section: &Section<'_>, path: &str, all: &[&String]) {
     }
 }
 
-fn file(section: &Section<'_>, path: &str, default: u32, secrets: &Secrets) -> Option<File> {
-    if section.has("template") {
-        return None;
-    }
-    section.require("format");
-    let name = section.choice("format", &FORMATS, &LATER_FORMATS)?;
-    let own = section.has("mode").then(|| mode(section)).flatten();
-    let (format, mode) = match name {
-        FormatName::Dotenv => {
-            (Format::Dotenv { secrets: several(section, secrets)? }, own.unwrap_or(default))
-        }
-        FormatName::Json => {
-            (Format::Json { secrets: several(section, secrets)? }, own.unwrap_or(default))
-        }
-        FormatName::Raw => {
-            let field = section.required_text("field");
-            let secret = one(section, secrets)?;
-            (Format::Raw { secret, field: field? }, own.unwrap_or(default))
-        }
-        FormatName::PgService => {
-            let secret = connected(section, secrets)?;
-            let alias = section.text("alias").unwrap_or_else(|| secret.as_ref().to_owned());
-            let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-            if !alias.chars().all(good) {
-                let text = format!("not a service's name: `{}`", shown(&alias));
-                section.problem_hint("alias", text, "letters, digits, `_`, `-` and `.`");
-            }
-            (Format::PgService { secret, alias }, own.unwrap_or(default))
-        }
-        FormatName::Pgpass => {
-            let mode = own.unwrap_or(PGPASS_MODE);
-            if mode & 0o077 != 0 {
-                let text = "libpq ignores a password file that others may read";
-                section.problem_hint("mode", text, "leave it out, or write \"0600\"");
-            }
-            (Format::Pgpass { secret: connected(section, secrets)? }, mode)
-        }
-    };
-    unused(section, name);
-    Some(File { path: path.to_owned(), mode, format })
-}
-
-/// Keys that are known for other formats only.
-fn unused(section: &Section<'_>, name: FormatName) {
-    let used: &[&str] = match name {
-        FormatName::Dotenv | FormatName::Json => &["secrets"],
-        FormatName::Raw => &["secret", "field"],
-        FormatName::PgService => &["secret", "alias"],
-        FormatName::Pgpass => &["secret"],
-    };
-    for key in ["secret", "secrets", "field", "alias"] {
-        if section.has(key) && !used.contains(&key) {
-            section.problem(key, "this format has no use for it");
+/// One of the `files`, tried out with all that is known before Vault is asked.
+fn file(
+    files: &Section<'_>,
+    path: &str,
+    node: &Node,
+    default: u32,
+    secrets: &Secrets,
+) -> Option<File> {
+    let before = files.found();
+    let section = files.below(path, node, format::KEYS);
+    let own = section.has("mode").then(|| mode(&section)).flatten();
+    let (format, mode) = format::resolve(&section, own, secrets)?;
+    let file = File { path: path.to_owned(), mode: mode.unwrap_or(default), format };
+    if files.found() == before {
+        let values = Snapshot { generation: Generation(0), secrets: secrets.stand_ins() };
+        if let Err(Failure { class: _, text, hint }) = render::try_file(&file, &values) {
+            let text = text.trim_start_matches(&format!("render `{path}`: "));
+            files.problem_of(path, text, hint);
         }
     }
+    Some(file)
 }
 
 fn mode(section: &Section<'_>) -> Option<u32> {
@@ -199,28 +137,4 @@ fn mode(section: &Section<'_>) -> Option<u32> {
             Some(mode)
         }
     }
-}
-
-fn several(section: &Section<'_>, secrets: &Secrets) -> Option<Vec<SecretName>> {
-    section.require("secrets");
-    let listed = section.list("secrets")?;
-    if listed.is_empty() {
-        section.problem("secrets", "names no secret");
-    }
-    let names = secrets.check(section, "secrets", &listed);
-    (!names.is_empty()).then_some(names)
-}
-
-fn one(section: &Section<'_>, secrets: &Secrets) -> Option<SecretName> {
-    let listed = section.required_text("secret")?;
-    secrets.check(section, "secret", &[listed]).pop()
-}
-
-fn connected(section: &Section<'_>, secrets: &Secrets) -> Option<SecretName> {
-    let name = one(section, secrets)?;
-    if secrets.has_no_connection(&name) {
-        let text = format!("`{name}` is no `database` secret with a `connection`");
-        section.problem_hint("secret", text, "this format names host, port and database");
-    }
-    Some(name)
 }

@@ -10,7 +10,7 @@ use crate::config::raw::{Keys, Section, shown};
 use crate::config::resolve::connection;
 use crate::config::resolve::sources::{self, Had, SHORTEST_POLL};
 use crate::config::value;
-use crate::snapshot::{Connection, SecretName};
+use crate::snapshot::{Connection, SecretName, Value};
 use crate::vault::Source;
 
 pub(super) const KEYS: Keys = Keys {
@@ -131,6 +131,35 @@ impl Secrets {
             Some(Some(Entry { kind: Kind::Polled { .. }, .. })) => true,
             Some(None) | None => false,
         }
+    }
+
+    /// Whether `name` is known to be something else than a database login.
+    pub(super) fn is_no_login(&self, name: &str) -> bool {
+        match self.named.get(name) {
+            Some(Some(entry)) => match &entry.kind {
+                Kind::Leased(leased) => leased.gives != Gives::Login,
+                Kind::Polled { .. } => true,
+            },
+            Some(None) | None => false,
+        }
+    }
+
+    /// A value for each login that is right so far, to try files out with.
+    pub(super) fn stand_ins(&self) -> BTreeMap<SecretName, Value> {
+        let login = |(name, entry): (&SecretName, &Option<Entry>)| {
+            let Kind::Leased(leased) = &entry.as_ref()?.kind else { return None };
+            if leased.gives != Gives::Login {
+                return None;
+            }
+            let right = |connection: &Connection| {
+                !connection.hosts.is_empty()
+                    && connection.port != 0
+                    && !connection.dbname.is_empty()
+            };
+            let right = leased.connection.as_deref().is_none_or(right);
+            right.then(|| (name.clone(), Value::stand_in(leased.connection.clone())))
+        };
+        self.named.iter().filter_map(login).collect()
     }
 
     /// Where each comes from.

@@ -208,7 +208,6 @@ fn rules_between_keys() {
             file("a: { format: json, secrets: [db], mode: \"0422\" }"),
             "  publish.files.a.mode: nobody but its owner may write it",
         ),
-        (file("a: { template: /t }"), "  publish.files.a.template: not in this version"),
         (
             notify("{ name: a, http: { url: 'https://127.0.0.1/' } }"),
             "  notify[0].http.url: must begin with `http://`: `https://127.0.0.1/`\n    hint: a notice stays on this machine",

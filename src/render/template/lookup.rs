@@ -18,6 +18,9 @@ use crate::snapshot::{SecretName, Snapshot};
 /// The map of all secrets, for names that are no variable's.
 pub(super) const ALL: &str = "secrets";
 
+/// JSON of more levels is text to a template, in levels.
+const DEEPEST: usize = 32;
+
 /// What stands for a secret that has no value in the snapshot.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Others {
@@ -108,14 +111,16 @@ impl Inside {
             Item::Plain(plain) => Value::from(plain.as_ref()),
             Item::Number(number) => Value::from(*number),
             Item::Text(secret) => Value::from(secret.expose()),
-            Item::Json(json) => self.json(json.expose()),
+            Item::Json(json) => self.json(json.expose(), DEEPEST),
         }
     }
 
-    /// JSON as a template sees it. A number that would not be written back as it stands is text.
-    fn json(&self, json: &str) -> Value {
+    /// JSON as a template sees it. A number that would not be written back as it stands is text,
+    /// and so is what is more than `depth` levels deep.
+    fn json(&self, json: &str, depth: usize) -> Value {
         let json = json.trim();
-        let below = |raw: &RawValue| self.json(raw.get());
+        let Some(next) = depth.checked_sub(1) else { return Value::from(json) };
+        let below = |raw: &RawValue| self.json(raw.get(), next);
         if json == "null" {
             Value::from(())
         } else if let Ok(flag) = json.parse::<bool>() {

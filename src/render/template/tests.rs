@@ -79,6 +79,15 @@ fn nothing_is_escaped_and_the_whole_value_is_there() {
 }
 
 #[test]
+fn deep_json_is_no_danger() {
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let deep = [("db", kv(&[("deep", Field::Json(secret(&deep)))]))];
+    let file = compile("{{ db.deep|length }}").unwrap();
+    let rendering = render(&[file], &snapshot(&deep)).unwrap();
+    assert_eq!(rendering.files["app.toml"].bytes.as_slice(), b"1");
+}
+
+#[test]
 fn a_template_that_uses_a_secret_without_a_value_is_left_out() {
     for source in [
         "{{ later.key }}",

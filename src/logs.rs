@@ -217,6 +217,17 @@ pub fn tls_files(result: &Result<(), Failure>) {
     }
 }
 
+/// A command of a target has ended; `output` is the end of what it printed.
+pub fn command_ended(command: &str, how: &str, output: &str) {
+    tracing::debug!(
+        target: "leasehold",
+        event = "command_ended",
+        command,
+        output,
+        "`{command}`: {how}"
+    );
+}
+
 /// A listener cannot take connections for now.
 pub fn accept_failed(listener: &str, failure: &Failure) {
     tracing::warn!(

@@ -3,10 +3,13 @@
 //! Receives a [`Notice`], gives whether the target acknowledged. Never retries (the agent does) and
 //! never sends a secret.
 
+mod exec;
 mod http;
 mod message;
+mod processes;
 mod signal;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,13 +36,29 @@ pub enum Channel {
         /// File with the key that signs the requests.
         signing_key_file: Option<PathBuf>,
     },
-    /// A signal to the process whose id is in a file.
+    /// A signal to a process.
     Signal {
-        /// The file.
-        pid_file: PathBuf,
-        /// Its number.
+        /// Which.
+        process: Process,
+        /// The signal's number.
         signal: i32,
     },
+    /// A command that acknowledges by its exit status.
+    Exec {
+        /// An absolute path and arguments.
+        command: Vec<String>,
+        /// All that it finds in its environment, but for what the notice says.
+        environment: BTreeMap<String, String>,
+    },
+}
+
+/// How a process is found.
+#[derive(Clone, Debug)]
+pub enum Process {
+    /// Its id is in a file.
+    PidFile(PathBuf),
+    /// Its program, its script or its own word for itself is called so.
+    Name(String),
 }
 
 /// What every notice of this agent says beside its own facts.
@@ -57,8 +76,8 @@ pub struct Context {
 ///
 /// # Errors
 /// When the target did not acknowledge in time: `Again` or `Unclear` for what may pass by itself,
-/// `Missing` while the pid file or the key is not there, `Denied` where the signal is forbidden,
-/// `Ours` for a URL or a process that is never told anything.
+/// `Missing` while the pid file, the key or the command is not there, `Denied` where the signal or
+/// the command is forbidden, `Ours` for a URL or a process that is never told anything.
 pub async fn deliver(
     settings: &Settings,
     context: &Context,
@@ -70,6 +89,9 @@ pub async fn deliver(
             let message = message::compose(context, notice, clock, signing_key_file.as_deref())?;
             http::post(url, message, settings.timeout).await
         }
-        Channel::Signal { pid_file, signal } => signal::send(pid_file, *signal),
+        Channel::Signal { process, signal } => signal::send(process, *signal, clock).await,
+        Channel::Exec { command, environment } => {
+            exec::run(command, environment, context, notice, settings.timeout).await
+        }
     }
 }

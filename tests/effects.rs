@@ -23,5 +23,7 @@ mod readers;
 mod space;
 #[path = "effects/support.rs"]
 mod support;
+#[path = "effects/targets.rs"]
+mod targets;
 #[path = "effects/watch.rs"]
 mod watch;

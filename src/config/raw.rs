@@ -4,7 +4,7 @@
 //! written down, a default stands in, and reading goes on.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -349,6 +349,20 @@ impl<'a> Section<'a> {
 
     /// A list of texts, none twice.
     pub(super) fn list(&self, key: &str) -> Option<Vec<String>> {
+        let mut texts = self.texts(key)?;
+        let mut seen = BTreeSet::new();
+        texts.retain(|text| {
+            let first = seen.insert(text.clone());
+            if !first {
+                self.problem(key, format!("names `{}` twice", shown(text)));
+            }
+            first
+        });
+        Some(texts)
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&self, key: &str) -> Option<Vec<String>> {
         let Node::List(items) = self.get(key)? else {
             self.problem(key, "must be a list, such as `[db, mail]`");
             return None;
@@ -356,9 +370,6 @@ impl<'a> Section<'a> {
         let mut texts = Vec::new();
         for item in items {
             match item {
-                Node::Text(text) if texts.contains(text) => {
-                    self.problem(key, format!("names `{}` twice", shown(text)));
-                }
                 Node::Text(text) => texts.push(text.clone()),
                 other @ (Node::Null
                 | Node::Boolean(_)
@@ -366,7 +377,8 @@ impl<'a> Section<'a> {
                 | Node::Given { .. }
                 | Node::List(_)
                 | Node::Map(_)) => {
-                    self.problem(key, format!("must list texts, not {}", other.kind()));
+                    let problem = format!("must list texts, not {}", other.kind());
+                    self.problem_hint(key, problem, "put it in quotes");
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, SecretPolicy};
+use crate::notice::Channel;
 use crate::secret::Secret;
 use crate::snapshot::SslMode;
 use crate::vault::{Auth, Source};
@@ -276,6 +277,24 @@ fn a_token_of_the_environment_never_shows() {
         Auth::Token(token) => assert_eq!(token, Secret::new("hvs.canary".to_owned())),
         Auth::AppRole { .. } | Auth::TokenFile(_) => panic!("another way to log in"),
     }
+}
+
+#[test]
+fn a_command_gets_three_variables_and_no_other() {
+    let text = format!(
+        "{VAULT}{DB}{PUBLISH}notify: [{{ name: a, exec: {{ command: [/bin/x, '', \"6432\", '6432'] }} }}]"
+    );
+    let variables = [("PATH", "/p"), ("LANG", "C"), ("VAULT_TOKEN", "hvs.x"), ("HOME", "")];
+    let exec = |variables: &[(&str, &str)]| match &good(&text, variables).targets["a"].channel {
+        Channel::Exec { command, environment } => (command.clone(), environment.clone()),
+        Channel::Http { .. } | Channel::Signal { .. } => panic!("another channel"),
+    };
+    let (command, environment) = exec(&variables);
+    assert_eq!(command, ["/bin/x", "", "6432", "6432"]);
+    let environment: Vec<_> =
+        environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(environment, [("LANG", "C"), ("PATH", "/p")]);
+    assert_eq!(exec(&[]).1.into_keys().collect::<Vec<_>>(), ["PATH"]);
 }
 
 #[test]

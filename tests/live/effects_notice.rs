@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use leasehold::agent::command::{Notice, NoticeSecret};
 use leasehold::error::{Class, Failure};
-use leasehold::notice::{Channel, Context, Settings, deliver};
+use leasehold::notice::{Channel, Context, Process, Settings, deliver};
 use leasehold::snapshot::Generation;
 use leasehold::time::Clock;
 use serde_json::Value;
@@ -171,7 +171,7 @@ async fn listener(dir: &Path) -> Running {
 async fn the_process_of_a_pid_file_is_signalled() {
     let dir = tempfile::tempdir().unwrap();
     let pid_file = dir.path().join("pid");
-    let hup = || Channel::Signal { pid_file: pid_file.clone(), signal: 1 };
+    let hup = || Channel::Signal { process: Process::PidFile(pid_file.clone()), signal: 1 };
     let mut process = listener(dir.path()).await;
     std::fs::write(&pid_file, format!("{}\nmore\n", process.0.id())).unwrap();
     tell(hup()).await.unwrap();

@@ -10,20 +10,34 @@ use crate::config::raw::{Keys, Section, shown, shown_url};
 use crate::config::resolve::secrets::Secrets;
 use crate::config::tree::Node;
 use crate::config::value;
-use crate::notice::{Channel, Settings};
+use crate::notice::{Channel, Process, Settings};
 use crate::snapshot::SecretName;
 
-const TARGET: Keys = Keys { known: &["name", "secrets", "http", "signal"], later: &["exec"] };
+const TARGET: Keys = Keys { known: &["name", "secrets", "http", "signal", "exec"], later: &[] };
+
+/// A target has one of them.
+const CHANNELS: [&str; 3] = ["http", "signal", "exec"];
 
 const HTTP: Keys = Keys { known: &["url", "signing_key_file", "timeout"], later: &[] };
 
-const SIGNAL: Keys = Keys { known: &["pid_file", "signal"], later: &["process"] };
+const SIGNAL: Keys = Keys { known: &["pid_file", "process", "signal"], later: &[] };
+
+const EXEC: Keys = Keys { known: &["command", "timeout"], later: &[] };
 
 /// More targets are a mistake.
 const MOST_TARGETS: usize = 64;
 
 /// How long one attempt may take where the file does not say.
 const TIMEOUT: Duration = Duration::from_secs(5);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// What a command gets of our environment: nothing with a secret in it.
+const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
+
+/// Where a command finds others when nobody says.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The targets that are right.
 #[derive(Default)]
@@ -89,35 +103,89 @@ fn wants(section: &Section<'_>, secrets: &Secrets) -> BTreeSet<SecretName> {
 }
 
 fn settings(section: &Section<'_>) -> Option<Settings> {
-    match (section.has("http"), section.has("signal")) {
-        (true, false) => {
-            let http = section.section("http", HTTP);
-            let timeout = http.duration("timeout", Duration::from_millis(100));
-            let signing_key_file = http.optional_file("signing_key_file");
-            let url = url(&http)?;
-            let channel = Channel::Http { url, signing_key_file };
-            Some(Settings { channel, timeout: timeout.unwrap_or(TIMEOUT) })
-        }
-        (false, true) => {
-            let signal = section.section("signal", SIGNAL);
-            if !signal.has("process") {
-                signal.require("pid_file");
-            }
-            let number = number(&signal);
-            let channel = Channel::Signal { pid_file: signal.file("pid_file")?, signal: number? };
-            Some(Settings { channel, timeout: TIMEOUT })
-        }
-        (true, true) => {
-            section.problem("signal", "must not stand beside `http`: a target has one channel");
-            None
-        }
-        (false, false) => {
-            if !section.has("exec") {
-                section.problem_hint("http", "missing", "give one of `http`, `signal`");
-            }
+    let mut given = CHANNELS.into_iter().filter(|channel| section.has(channel));
+    let channel = given.next();
+    for other in given {
+        let first = channel.unwrap_or_default();
+        let text = format!("must not stand beside `{first}`: a target has one channel");
+        section.problem(other, text);
+    }
+    match channel {
+        Some("http") => http(section),
+        Some("signal") => signal(section),
+        Some(_) => exec(section),
+        None => {
+            section.problem_hint("http", "missing", "give one of `http`, `signal`, `exec`");
             None
         }
     }
+}
+
+fn http(section: &Section<'_>) -> Option<Settings> {
+    let http = section.section("http", HTTP);
+    let timeout = http.duration("timeout", SHORTEST_TIMEOUT);
+    let signing_key_file = http.optional_file("signing_key_file");
+    let url = url(&http)?;
+    let channel = Channel::Http { url, signing_key_file };
+    Some(Settings { channel, timeout: timeout.unwrap_or(TIMEOUT) })
+}
+
+fn signal(section: &Section<'_>) -> Option<Settings> {
+    let signal = section.section("signal", SIGNAL);
+    let number = number(&signal);
+    let process = match (signal.has("pid_file"), signal.has("process")) {
+        (true, false) => Process::PidFile(signal.file("pid_file")?),
+        (false, true) => Process::Name(process(&signal)?),
+        (true, true) => {
+            signal.problem("process", "must not stand beside `pid_file`: one says which process");
+            return None;
+        }
+        (false, false) => {
+            signal.problem_hint("pid_file", "missing", "give one of `pid_file`, `process`");
+            return None;
+        }
+    };
+    let channel = Channel::Signal { process, signal: number? };
+    Some(Settings { channel, timeout: TIMEOUT })
+}
+
+fn process(signal: &Section<'_>) -> Option<String> {
+    let name = signal.text("process")?;
+    if name.contains('/') || name.trim() != name {
+        let hint = "the last part of the path of its program or script, such as `gunicorn`";
+        signal.problem_hint("process", format!("not a name: `{}`", shown(&name)), hint);
+        return None;
+    }
+    Some(name)
+}
+
+fn exec(section: &Section<'_>) -> Option<Settings> {
+    let exec = section.section("exec", EXEC);
+    let timeout = exec.duration("timeout", SHORTEST_TIMEOUT).unwrap_or(COMMAND_TIMEOUT);
+    exec.require("command");
+    let command = exec.texts("command")?;
+    match command.first() {
+        None => exec.problem("command", "is empty"),
+        // What follows may be confidential and is not shown.
+        Some(program) if !program.starts_with('/') => {
+            let text = format!("must begin with an absolute path, not `{}`", shown(program));
+            exec.problem_hint(
+                "command",
+                text,
+                "write `[/usr/bin/psql, -c, RELOAD]`; no shell is used",
+            );
+        }
+        Some(_) => {}
+    }
+    if command.iter().any(|text| text.contains('\0')) {
+        exec.problem("command", "has a zero byte in it");
+    }
+    let environment = exec.environment();
+    let inherited = INHERITED.iter().filter_map(|name| Some((*name, environment.get(name)?)));
+    let environment = [("PATH", SEARCH_PATH)].into_iter().chain(inherited);
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let channel = Channel::Exec { command, environment: environment.collect() };
+    Some(Settings { channel, timeout })
 }
 
 fn number(signal: &Section<'_>) -> Option<i32> {

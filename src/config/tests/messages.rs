@@ -229,10 +229,43 @@ fn rules_between_keys() {
             "  notify[0].signal.signal: not a signal that can tell a process: `KILL`\n    hint: one of HUP, USR1, USR2, INT, QUIT, TERM, WINCH, CONT",
         ),
         (
-            notify("{ name: a, signal: { process: gunicorn, signal: HUP } }"),
-            "  notify[0].signal.process: not in this version",
+            notify("{ name: a, signal: { signal: HUP } }"),
+            "  notify[0].signal.pid_file: missing\n    hint: give one of `pid_file`, `process`",
         ),
-        (notify("{ name: a, exec: { command: [x] } }"), "  notify[0].exec: not in this version"),
+        (
+            notify("{ name: a, signal: { pid_file: /p, process: gunicorn, signal: HUP } }"),
+            "  notify[0].signal.process: must not stand beside `pid_file`: one says which process",
+        ),
+        (
+            notify("{ name: a, signal: { process: /usr/bin/gunicorn, signal: HUP } }"),
+            "  notify[0].signal.process: not a name: `/usr/bin/gunicorn`\n    hint: the last part of the path of its program or script, such as `gunicorn`",
+        ),
+        (
+            notify("{ name: a }"),
+            "  notify[0].http: missing\n    hint: give one of `http`, `signal`, `exec`",
+        ),
+        (
+            notify("{ name: a, signal: { process: x, signal: HUP }, exec: { command: [/x] } }"),
+            "  notify[0].exec: must not stand beside `signal`: a target has one channel",
+        ),
+        (notify("{ name: a, exec: { timeout: 5s } }"), "  notify[0].exec.command: missing"),
+        (notify("{ name: a, exec: { command: [] } }"), "  notify[0].exec.command: is empty"),
+        (
+            notify("{ name: a, exec: { command: [psql, canary], timeout: 5s } }"),
+            "  notify[0].exec.command: must begin with an absolute path, not `psql`\n    hint: write `[/usr/bin/psql, -c, RELOAD]`; no shell is used",
+        ),
+        (
+            notify("{ name: a, exec: { command: [/usr/bin/psql, -p, 6432] } }"),
+            "  notify[0].exec.command: must list texts, not a number\n    hint: put it in quotes",
+        ),
+        (
+            notify("{ name: a, exec: { command: [/x, \"a\\0b\"] } }"),
+            "  notify[0].exec.command: has a zero byte in it",
+        ),
+        (
+            notify("{ name: a, exec: { command: /bin/true } }"),
+            "  notify[0].exec.command: must be a list, such as `[db, mail]`",
+        ),
         (
             vault("address: 'https://user:pw@v', auth: { token_file: /t }"),
             "  vault.address: must not have a user or password in it",

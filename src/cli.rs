@@ -3,11 +3,14 @@
 //! Receives arguments and the environment, gives an exit code. Never prints an error twice: each is
 //! printed here, once, with its hint on a line of its own.
 
+mod check;
+mod rehearse;
 mod run;
+mod trial;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -31,6 +34,21 @@ struct Arguments {
 enum Command {
     /// Publish the secrets of a service and keep them fresh until SIGTERM
     Run(RunArguments),
+    /// Say what is wrong with a configuration, or what was understood of it
+    Check(CheckArguments),
+    /// Try one rotation of each login out, for real, and end what was made
+    Rehearse(RehearseArguments),
+}
+
+#[derive(Args, Debug)]
+struct CheckArguments {
+    /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Log in to Vault and tell when each login will be renewed, replaced and ended. Where the
+    /// policy does not show a role, one login is made and ended at once
+    #[arg(long)]
+    timeline: bool,
 }
 
 #[derive(Args, Debug)]
@@ -46,10 +64,19 @@ struct RunArguments {
     log_format: Option<String>,
 }
 
+#[derive(Args, Debug)]
+struct RehearseArguments {
+    /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How long the old login works on, in place of `grace`
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    grace_seconds: Option<u64>,
+}
+
 impl RunArguments {
     fn config(&self, environment: &Environment) -> PathBuf {
-        let given = || environment.get("LEASEHOLD_CONFIG").map(PathBuf::from);
-        self.config.clone().or_else(given).unwrap_or_else(|| PathBuf::from(CONFIG))
+        config_path(self.config.as_deref(), environment)
     }
 
     fn overrides(&self) -> Vec<Override> {
@@ -62,6 +89,12 @@ impl RunArguments {
         });
         given.collect()
     }
+}
+
+/// Where the configuration is: `flag`, else the variable, else the usual place.
+fn config_path(flag: Option<&Path>, environment: &Environment) -> PathBuf {
+    let given = || environment.get("LEASEHOLD_CONFIG").map(PathBuf::from);
+    flag.map(Path::to_owned).or_else(given).unwrap_or_else(|| PathBuf::from(CONFIG))
 }
 
 /// How the process ends.
@@ -125,6 +158,12 @@ impl Exit {
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> Exit {
     match Arguments::try_parse_from(arguments) {
         Ok(Arguments { command: Command::Run(arguments) }) => run::run(&arguments, environment),
+        Ok(Arguments { command: Command::Check(arguments) }) => {
+            check::check(&arguments, environment)
+        }
+        Ok(Arguments { command: Command::Rehearse(arguments) }) => {
+            rehearse::rehearse(&arguments, environment)
+        }
         Err(error) => {
             let _ = error.print();
             let asked = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
@@ -166,13 +205,18 @@ mod tests {
         std::fs::write(&path, "secrets: [").unwrap();
         assert_eq!(ended(&["run", "--config", file]), Exit::Configuration);
         std::fs::write(&path, "secrets: {}").unwrap();
-        assert_eq!(ended(&["run", "--config", file]), Exit::Configuration);
+        for command in ["run", "check", "rehearse"] {
+            assert_eq!(ended(&[command, "--config", file]), Exit::Configuration);
+        }
     }
 
     fn parsed(arguments: &[&str]) -> Result<RunArguments, ErrorKind> {
         let arguments = ["leasehold"].iter().chain(arguments);
         match Arguments::try_parse_from(arguments) {
             Ok(Arguments { command: Command::Run(arguments) }) => Ok(arguments),
+            Ok(Arguments { command: Command::Check(_) | Command::Rehearse(_) }) => {
+                panic!("another command")
+            }
             Err(error) => Err(error.kind()),
         }
     }

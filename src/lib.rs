@@ -33,7 +33,7 @@
 //! | vocabulary | [`time`] [`secret`] [`error`] |
 //! | decisions | [`snapshot`] [`lease`] [`agent`] [`render`] [`audit`] |
 //! | effects | [`vault`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] |
-//! | input and wiring | [`config`] [`driver`] [`app`] [`cli`] |
+//! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`cli`] |
 
 pub mod error;
 pub mod secret;
@@ -60,3 +60,5 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod driver;
+pub mod rehearsal;
+pub mod timeline;

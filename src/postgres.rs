@@ -1,13 +1,15 @@
 //! PostgreSQL: log in with a credential, count sessions.
 //!
 //! Receives a credential, gives a role's oid or session counts, or a classed [`Failure`]. Never
-//! keeps a connection open and never writes.
+//! writes, and keeps no connection open but in a rehearsal.
 
 mod session;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use tokio::sync::watch as channel;
 use tokio_postgres::error::SqlState;
 
 use crate::error::{Class, Failure, chain};
@@ -21,6 +23,9 @@ const OWN_ROLE: &str = "SELECT oid FROM pg_catalog.pg_roles WHERE rolname = sess
 /// A leased role sees NULL in most other columns of foreign sessions: a filter on them counts 0.
 const SESSIONS: &str = "SELECT usesysid, count(*) FROM pg_catalog.pg_stat_activity \
      WHERE usesysid = ANY ($1) AND pid <> pg_catalog.pg_backend_pid() GROUP BY usesysid";
+
+/// Nobody rehearses longer.
+const LONGEST_HELD: Duration = Duration::from_secs(86_400);
 
 /// Logs in with `credential` on every host of `connection` and gives the role's oid. Hosts that
 /// cannot be reached do not matter as long as one can.
@@ -77,6 +82,27 @@ pub async fn count(
         counts.push(of_host);
     }
     if counts.is_empty() { Err(no_host()) } else { Ok(counts) }
+}
+
+/// Keeps a session on the first host open until `closed` becomes true, as a service would.
+///
+/// # Errors
+/// When it cannot be opened, or broke off meanwhile.
+pub async fn hold(
+    connection: &Connection,
+    credential: &Credential,
+    closed: &channel::Receiver<bool>,
+) -> Result<(), Failure> {
+    let host = connection.hosts.first().ok_or_else(no_host)?;
+    let doing = doing("hold a session on", connection, credential, host);
+    let held =
+        session::open_for(LONGEST_HELD, connection, credential, host, &doing, async |client| {
+            client.query_one(OWN_ROLE, &[]).await?;
+            // A sender that is gone has closed it too.
+            let _ = closed.clone().wait_for(|closed| *closed).await;
+            client.query_one(OWN_ROLE, &[]).await.map(drop)
+        });
+    held.await
 }
 
 fn session_count(row: &tokio_postgres::Row) -> Result<(RoleId, u64), tokio_postgres::Error> {

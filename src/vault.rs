@@ -11,6 +11,7 @@ mod kv;
 mod leases;
 mod names;
 mod plain;
+mod roles;
 mod tls;
 mod wire;
 mod wrapping;
@@ -24,6 +25,8 @@ use aws_lc_rs::hmac;
 
 use crate::error::Failure;
 use crate::secret::Secret;
+
+pub use roles::RoleTerms;
 
 /// Which Vault, and who we are to it.
 #[derive(Clone, Debug)]

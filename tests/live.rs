@@ -22,8 +22,11 @@ mod live {
     mod kills;
     mod notices;
     mod outages;
+    mod rehearsal;
     mod rotation;
     mod session;
     mod sources;
     mod stop;
+    mod targets;
+    mod timeline;
 }

@@ -31,6 +31,18 @@ pub(super) async fn open<T>(
     doing: &str,
     question: impl AsyncFn(&Client) -> Result<T, Error>,
 ) -> Result<T, Failure> {
+    open_for(TIMEOUT, connection, credential, host, doing, question).await
+}
+
+/// As [`open`], for `limit` at most.
+pub(super) async fn open_for<T>(
+    limit: Duration,
+    connection: &Connection,
+    credential: &Credential,
+    host: &str,
+    doing: &str,
+    question: impl AsyncFn(&Client) -> Result<T, Error>,
+) -> Result<T, Failure> {
     // libpq too speaks no TLS through a socket of this machine.
     let connector = if host.starts_with('/') { None } else { tls::connector(connection)? };
     let mut config = Config::new();
@@ -72,12 +84,12 @@ pub(super) async fn open<T>(
             other => other,
         }
     };
-    match timeout(TIMEOUT, asked).await {
+    match timeout(limit, asked).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(Stopped::Unreached(error))) => Err(Failure::new(again, format!("{doing}: {error}"))),
         Ok(Err(Stopped::Refused(error))) => Err(failure(doing, &credential.password, &error)),
         Err(_) => {
-            let text = format!("{doing}: no answer within {} s", TIMEOUT.as_secs());
+            let text = format!("{doing}: no answer within {} s", limit.as_secs());
             Err(Failure::new(again, text))
         }
     }

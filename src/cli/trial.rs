@@ -1,0 +1,69 @@
+//! What tries something out in Vault and must end it again.
+//!
+//! Receives the work, gives the exit code. Never leaves the work in the middle at the first signal:
+//! it hears of it and ends what it made; the second ends the process at once.
+
+use std::cell::Cell;
+use std::io::Write as _;
+use std::pin::pin;
+
+use tokio::runtime::Builder;
+
+use crate::cli::{Exit, print};
+use crate::error::{Class, Failure};
+use crate::process::{Signals, keep_memory_private};
+use crate::timeline::Error;
+
+/// Does `work`, and prints why it did not go well.
+pub(super) fn run(work: impl AsyncFnOnce(&Cell<bool>) -> Result<(), Error>) -> Exit {
+    match started(work) {
+        Ok(exit) => exit,
+        Err(Error::Configuration(failure)) => {
+            print(&failure.to_string());
+            Exit::Configuration
+        }
+        Err(Error::Failed(failure)) => {
+            print(&failure.to_string());
+            Exit::after(&failure)
+        }
+        // Only a signal asks for it, and has its own code.
+        Err(Error::Stopped) => Exit::TryAgain,
+    }
+}
+
+fn started(work: impl AsyncFnOnce(&Cell<bool>) -> Result<(), Error>) -> Result<Exit, Error> {
+    keep_memory_private().map_err(Error::Failed)?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Error::Failed(Failure::new(Class::Ours, format!("start the runtime: {error}")))
+    })?;
+    runtime.block_on(until_signalled(work))
+}
+
+async fn until_signalled(
+    work: impl AsyncFnOnce(&Cell<bool>) -> Result<(), Error>,
+) -> Result<Exit, Error> {
+    let mut signals = Signals::listen().map_err(Error::Failed)?;
+    let stop = Cell::new(false);
+    let mut work = pin!(work(&stop));
+    let mut code = None;
+    loop {
+        tokio::select! {
+            ended = &mut work => return match (ended, code) {
+                (Err(Error::Stopped), Some(code)) => Ok(Exit::Signalled(code)),
+                (ended, _) => ended.map(|()| Exit::Done),
+            },
+            received = signals.next() => {
+                let now = received.signal.exit_code();
+                if code.replace(now).is_some() {
+                    return Ok(Exit::Signalled(now));
+                }
+                stop.set(true);
+            }
+        }
+    }
+}
+
+/// One line on the standard output; nobody is there to read it when that fails.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

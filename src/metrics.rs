@@ -283,6 +283,7 @@ impl Metrics {
             | Record::LoginRefused { .. }
             | Record::SessionRenewed { .. }
             | Record::SessionRenewalFailed { .. }
+            | Record::SessionLookupFailed { .. }
             | Record::SessionEnding { .. }
             | Record::SessionLost { .. }
             | Record::SessionEnded

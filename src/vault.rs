@@ -4,6 +4,7 @@
 //! decisions or a classed [`Failure`]. Never retries, never keeps a token, never lets a body or a
 //! header into an error: the agent decides, this module speaks.
 
+mod advice;
 mod answer;
 mod auth;
 mod error;

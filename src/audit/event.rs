@@ -38,6 +38,8 @@ pub enum Record {
     SessionRenewed { ttl: Option<Duration> },
     /// A renewal of the token failed and is tried again.
     SessionRenewalFailed { failure: Failure },
+    /// Vault could not be asked whether the token lives; tried again.
+    SessionLookupFailed { failure: Failure },
     /// The token nears its end: a new login, and every lease anew under it.
     SessionEnding { remaining: Duration },
     /// The token is no longer one, and every lease under it is dead.

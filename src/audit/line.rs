@@ -108,13 +108,18 @@ pub fn line(record: &Record) -> Line {
             let message = "token not renewed, trying again";
             Line::new("session_renewal_failed", Warn, message).failure(failure)
         }
+        Record::SessionLookupFailed { failure } => {
+            let message = "Vault cannot be asked about the token, trying again";
+            Line::new("session_lookup_failed", Warn, message).failure(failure)
+        }
         Record::SessionEnding { remaining } => {
             Line::new("session_ending", Info, "token nears its end, logging in anew")
                 .span("remaining_seconds", *remaining)
         }
         Record::SessionLost { cause } => {
             let message = "token is no longer valid, and no lease under it";
-            Line::new("session_lost", Error, message).text("cause", cause)
+            let hint = "look into Vault's audit log for who ended it; a new login follows";
+            Line::new("session_lost", Error, message).text("cause", cause).text("hint", hint)
         }
         Record::SessionEnded => Line::new("session_ended", Info, "old token let go"),
         Record::IssueRequested { secret } => {
@@ -140,9 +145,11 @@ pub fn line(record: &Record) -> Line {
             let (level, fate) =
                 if *undone { (Info, "and is being ended") } else { (Warn, "that nobody knows") };
             let message = format!("a login for `{secret}` may exist {fate}");
+            let hint = "see what cuts answers off between here and Vault";
             Line::new("issue_unanswered", level, message)
                 .text("secret", secret)
                 .flag("undone", *undone)
+                .text("hint", hint)
         }
         Record::NoChildTokens { failure } => {
             let message =
@@ -198,7 +205,10 @@ pub fn line(record: &Record) -> Line {
         }
         Record::LeaseLost { secret, lease, cause } => {
             let message = format!("a login for `{secret}` ended before its time");
-            leased("lease_lost", Error, message, secret, lease).text("cause", cause)
+            let hint = "look into Vault's audit log for who revoked it; a new login follows";
+            leased("lease_lost", Error, message, secret, lease)
+                .text("cause", cause)
+                .text("hint", hint)
         }
         Record::Rotated { secret, lease, username, took } => {
             let message = match username.as_str() {

@@ -87,6 +87,7 @@ impl Target {
 
     fn failure(&self, class: Class, why: impl AsRef<str>) -> Failure {
         Failure::new(class, format!("notify `{}`: {}", self.shown, why.as_ref()))
+            .hint("see whether the app listens there and answers 2xx within `timeout`")
     }
 
     async fn exchange(&self, message: Message, progress: &mut Progress) -> Result<(), Failure> {

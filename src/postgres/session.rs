@@ -22,6 +22,8 @@ use crate::secret::Credential;
 use crate::snapshot::{Connection, SslMode};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+const UNREACHED: &str =
+    "see whether the database runs, and whether this machine reaches what `connection` names";
 
 /// Asks `question` on `host`, in a session of its own that has ended when this returns.
 pub(super) async fn open<T>(
@@ -86,11 +88,13 @@ pub(super) async fn open_for<T>(
     };
     match timeout(limit, asked).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(Stopped::Unreached(error))) => Err(Failure::new(again, format!("{doing}: {error}"))),
+        Ok(Err(Stopped::Unreached(error))) => {
+            Err(Failure::new(again, format!("{doing}: {error}")).hint(UNREACHED))
+        }
         Ok(Err(Stopped::Refused(error))) => Err(failure(doing, &credential.password, &error)),
         Err(_) => {
             let text = format!("{doing}: no answer within {} s", limit.as_secs());
-            Err(Failure::new(again, text))
+            Err(Failure::new(again, text).hint(UNREACHED))
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use crate::time::Clock;
 use crate::vault::answer::Envelope;
 use crate::vault::error::{Operation, absence, classify, errors, label, one_line, quotable};
-use crate::vault::{Observer, Settings, names, tls};
+use crate::vault::{Observer, Settings, advice, names, tls};
 
 /// No answer that we ask for is near this; a larger one is not Vault's.
 const MAX_BODY: usize = 1024 * 1024;
@@ -114,6 +114,7 @@ impl Wire {
         }
         let body = reply.body.map_err(|why| {
             call.failure(call.operation.unreadable(), format!("vault's answer broke off: {why}"))
+                .hint(advice::NO_SENSE)
         })?;
         if body.is_empty() {
             return Ok(Envelope::default());
@@ -125,6 +126,7 @@ impl Wire {
                 call.operation.unreadable(),
                 format!("vault's answer makes no sense at {place}"),
             )
+            .hint(advice::NO_SENSE)
         })
     }
 
@@ -186,7 +188,8 @@ impl Wire {
         let why = root(&error);
         if error.is_connect() {
             let again = Class::Again { after: None };
-            return call.failure(again, format!("no connection to `{address}`: {why}"));
+            let text = format!("no connection to `{address}`: {why}");
+            return call.failure(again, text).hint(advice::NO_ANSWER);
         }
         if error.is_builder() {
             return call.failure(Class::Ours, chain(&error));
@@ -197,6 +200,7 @@ impl Wire {
             format!("no answer, the connection broke: {why}")
         };
         call.failure(call.operation.unanswered(), format!("{why}, from `{address}`"))
+            .hint(advice::NO_ANSWER)
     }
 }
 
@@ -272,9 +276,10 @@ fn refused<E: Endpoint>(call: &Call<'_>, endpoint: &E, asked: &Url, reply: &Repl
             "compare mount, name and `vault.namespace`: nothing is at `{}`",
             path(endpoint)
         )),
-        Class::Again { .. } | Class::Gone | Class::Conflict | Class::Unclear | Class::Ours => {
-            failure
+        Class::Again { .. } | Class::Unclear | Class::Ours => {
+            failure.hint(advice::for_status(reply.status))
         }
+        Class::Gone | Class::Conflict => failure,
     }
 }
 

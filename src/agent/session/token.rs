@@ -258,7 +258,8 @@ impl Up {
                 self.life = self.expires.map_or(Life::Endless, Life::Ends);
             }
             Ask::PutBack if final_no => self.put_back = false,
-            Ask::Lookup | Ask::Measure | Ask::PutBack | Ask::Revoke => {}
+            Ask::Lookup => cx.record(Record::SessionLookupFailed { failure }),
+            Ask::Measure | Ask::PutBack | Ask::Revoke => {}
         }
         true
     }

@@ -26,6 +26,7 @@ pub(crate) fn every_record() -> Vec<Record> {
         Record::LoginRefused { failure: failure() },
         Record::SessionRenewed { ttl: Some(span) },
         Record::SessionRenewalFailed { failure: failure() },
+        Record::SessionLookupFailed { failure: failure() },
         Record::SessionEnding { remaining },
         Record::SessionLost { cause: cause() },
         Record::SessionEnded,

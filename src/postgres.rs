@@ -31,12 +31,13 @@ const LONGEST_HELD: Duration = Duration::from_secs(86_400);
 /// cannot be reached do not matter as long as one can.
 ///
 /// # Errors
-/// `Denied` when a host answers SQLSTATE 28P01, 28000 or 3D000: those speak of the credential.
-/// Anything else (unreachable, too many connections, starting up, time-out) is `Again`; `Missing`
-/// and `Ours` speak of the CA file.
+/// `Denied` when a host answers SQLSTATE 28P01, 28000 or 3D000, which speak of the credential, and
+/// none accepts it. Anything else (unreachable, too many connections, starting up, time-out) is
+/// `Again`; so is the refusal of one host where another accepts: a replica knows a new role later.
+/// `Missing` and `Ours` speak of the CA file.
 pub async fn probe(connection: &Connection, credential: &Credential) -> Result<RoleId, Failure> {
     let mut found: Option<RoleId> = None;
-    let mut unreached = None;
+    let (mut refused, mut unreached) = (None, None);
     for host in &connection.hosts {
         let doing = doing("log in to", connection, credential, host);
         let asked = session::open(connection, credential, host, &doing, async |client| {
@@ -51,13 +52,23 @@ pub async fn probe(connection: &Connection, credential: &Credential) -> Result<R
             Ok(role) => found = Some(role),
             Err(failure) => match failure.class {
                 Class::Again { .. } | Class::Unclear => unreached = Some(failure),
-                Class::Denied | Class::Missing | Class::Gone | Class::Conflict | Class::Ours => {
+                Class::Denied => refused = Some(failure),
+                Class::Missing | Class::Gone | Class::Conflict | Class::Ours => {
                     return Err(failure);
                 }
             },
         }
     }
-    found.ok_or_else(|| unreached.unwrap_or_else(no_host))
+    match (found, refused) {
+        (Some(role), None) => Ok(role),
+        (Some(_), Some(refused)) => {
+            let text = format!("{}; another host accepts it", refused.text);
+            Err(Failure::new(Class::Again { after: None }, text).hint(
+                "see how far this replica lags behind; the new login is published once it knows it",
+            ))
+        }
+        (None, refused) => Err(refused.or(unreached).unwrap_or_else(no_host)),
+    }
 }
 
 /// Counts, on every host, the sessions of `roles`, without our own. A role with no session counts
@@ -135,7 +146,23 @@ fn failure(doing: &str, password: &Secret, error: &tokio_postgres::Error) -> Fai
         message => message.chars().filter(|c| !c.is_control()).take(300).collect(),
     };
     let text = format!("{doing}: {message} ({})", answer.code().code());
-    Failure::new(class(answer.code()), text)
+    let failure = Failure::new(class(answer.code()), text);
+    match hint(answer.code()) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn hint(state: &SqlState) -> Option<&'static str> {
+    Some(match state.code() {
+        "53300" => "raise the limit of connections, or let the services hold fewer",
+        "57P01" | "57P02" | "57P03" => "the database starts or stops: wait until it is up",
+        "28P01" | "28000" => {
+            "compare the role's creation statements in Vault with the database's `pg_hba.conf`"
+        }
+        "3D000" => "`connection.dbname` must name a database that is there",
+        _ => return None,
+    })
 }
 
 fn class(state: &SqlState) -> Class {

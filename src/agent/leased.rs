@@ -276,7 +276,9 @@ impl Leased {
     }
 
     fn leave(&mut self, cx: &mut Context, mut lease: Lease, end: bool) {
-        if lease.lost {
+        if lease.lost && !end && cx.now < lease.expires {
+            lease.doubt(cx);
+        } else if lease.lost {
             lease.fade(cx);
         } else if end {
             lease.terminate(cx);

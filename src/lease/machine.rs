@@ -260,6 +260,15 @@ impl Lease {
         }
     }
 
+    /// Its token is said to be dead, and it with it. That may be wrong, and a login that lives is
+    /// ended by evidence only: Vault is asked about it before it is let go.
+    pub fn doubt(&mut self, cx: &mut Context) {
+        self.lost = false;
+        self.doubted = true;
+        self.retry = Retry::default();
+        cx.dirty();
+    }
+
     /// It is visible in a new process, whatever the old one had begun with it: it is kept, if it
     /// still lives.
     pub fn revive(&mut self, now: Moment) {

@@ -150,8 +150,10 @@ impl Leased {
             cx.dirty();
         }
         self.children_died(id);
-        for old in &mut self.kept.leaving {
-            if old.lease.lost {
+        for old in self.kept.leaving.iter_mut().filter(|old| old.lease.lost) {
+            if old.lease.kept() && cx.now < old.lease.expires {
+                old.lease.doubt(cx);
+            } else {
                 old.lease.fade(cx);
             }
         }

@@ -214,7 +214,7 @@ impl Turning {
     fn save(&mut self) {
         let (store, clock) = (&self.driver.store, &self.driver.clock);
         let before = self.unsaved.take();
-        if let Err(failure) = store.write(clock.epoch(), &self.driver.agent.kept()) {
+        if let Err(failure) = store.write(&clock.epoch(), &self.driver.agent.kept()) {
             if before.as_ref() != Some(&failure) {
                 logs::state_unwritten(&failure);
             }

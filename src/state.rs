@@ -275,11 +275,12 @@ mod tests {
         let clock = Clock::resume(None);
         let (store, found) = Store::open(&settings).expect("opened");
         assert!(found.is_none());
-        store.write(clock.epoch(), &Kept::default()).expect("written");
+        let epoch = clock.epoch();
+        store.write(&epoch, &Kept::default()).expect("written");
         let key = store.key().to_vec();
         drop(store);
         let (store, found) = Store::open(&settings).expect("opened again");
-        assert_eq!(&found.expect("a state").epoch, clock.epoch());
+        assert_eq!(found.expect("a state").epoch, epoch);
         assert_eq!(store.key(), key);
         let meta = std::fs::metadata(settings.directory.join(FILE)).expect("the file");
         assert_eq!(meta.mode() & 0o777, 0o600);
@@ -326,7 +327,7 @@ mod tests {
         for name in [NEW_FILE, FILE] {
             std::os::unix::fs::symlink(&elsewhere, settings.directory.join(name)).expect("linked");
         }
-        store.write(Clock::resume(None).epoch(), &Kept::default()).expect("written");
+        store.write(&Clock::resume(None).epoch(), &Kept::default()).expect("written");
         assert_eq!(std::fs::read_to_string(&elsewhere).expect("the file"), "theirs");
         drop(store);
         std::fs::remove_file(settings.directory.join(FILE)).expect("removed");

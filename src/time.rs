@@ -63,6 +63,10 @@ pub struct Epoch {
     pub boot_id: String,
     /// Microseconds to add to `CLOCK_BOOTTIME`.
     pub offset: u64,
+    /// The moment at which this was stored: after another boot the scale goes on from there, or
+    /// from the wall clock where that is further.
+    #[serde(default)]
+    pub stored: u64,
 }
 
 /// Reads the machine's clocks.
@@ -73,22 +77,24 @@ pub struct Clock {
 
 impl Clock {
     /// A clock that goes on with the scale of `saved` where that was this boot's, else starts one
-    /// at the wall clock's reading.
+    /// at the wall clock's reading, and never before the moment at which `saved` was stored: a
+    /// wall clock that was set back makes no old moment a future one.
     pub fn resume(saved: Option<Epoch>) -> Self {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .map(|id| id.trim().to_owned())
             .unwrap_or_default();
+        let stored = saved.as_ref().map_or(0, |epoch| epoch.stored);
         let epoch = saved.filter(|epoch| epoch.boot_id == boot_id).unwrap_or_else(|| {
-            let offset =
-                read(ClockId::CLOCK_REALTIME).saturating_sub(read(ClockId::CLOCK_BOOTTIME));
-            Epoch { boot_id, offset }
+            let start = read(ClockId::CLOCK_REALTIME).max(stored);
+            let offset = start.saturating_sub(read(ClockId::CLOCK_BOOTTIME));
+            Epoch { boot_id, offset, stored }
         });
         Self { epoch }
     }
 
     /// The scale of this clock, to be stored beside the moments that it measured.
-    pub fn epoch(&self) -> &Epoch {
-        &self.epoch
+    pub fn epoch(&self) -> Epoch {
+        Epoch { stored: self.now().as_micros(), ..self.epoch.clone() }
     }
 
     /// This moment.
@@ -117,4 +123,22 @@ fn read(clock: ClockId) -> u64 {
     clock_gettime(clock)
         .map(|spec| Duration::from(spec).as_micros())
         .map_or(0, |micros| u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_another_boot_the_scale_goes_on_and_never_back() {
+        let hour = 3_600_000_000;
+        let wall = Clock::resume(None).now().as_micros();
+        for (stored, least) in [(wall - hour, wall), (wall + hour, wall + hour), (0, wall)] {
+            let saved = Epoch { boot_id: "another".to_owned(), offset: 7, stored };
+            let now = Clock::resume(Some(saved)).now().as_micros();
+            assert!((least..least + hour / 2).contains(&now), "{stored}: {now}");
+        }
+        let same = Epoch { offset: 7, ..Clock::resume(None).epoch() };
+        assert_eq!(Clock::resume(Some(same)).epoch().offset, 7);
+    }
 }

@@ -5,12 +5,12 @@ TOOLS := tests/support/setup.sh
 # Live tests mostly wait, so more of them run side by side than there are cores.
 TEST_THREADS := 12
 # Those that keep programs querying run two at a time; `.config/nextest.toml` says the same.
-LOAD := kills:: rotation::
+LOAD := kills:: rotation:: faults::
 PYTHON := target/tools/venv/bin/python
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help demo test check size tools
+.PHONY: help demo test soak check size tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,6 +32,28 @@ else
 		--test-threads $(TEST_THREADS) $(addprefix --skip ,$(LOAD))
 	@tests/support/servers.py -- timeout 900 cargo test -- --test-threads 2 $(LOAD)
 endif
+
+# Trials that live for minutes, most of it waiting.
+SOAK_THREADS := 4
+SOAK_REPORT := $(abspath $(TARGET))/soak.tsv
+
+soak: ## half an hour: every fault under load, and a million rotations in simulated time
+	@$(TOOLS) servers node
+	@rm -f $(SOAK_REPORT)
+ifdef NEXTEST
+	@cargo nextest run --no-run
+	@LEASEHOLD_TEST_REPORT=$(SOAK_REPORT) tests/support/servers.py -- \
+		cargo nextest run --profile soak --test live --run-ignored only \
+		--test-threads $(SOAK_THREADS) -E 'test(faults::)' \
+		; code=$$?; tests/support/report.py $(SOAK_REPORT); exit $$code
+else
+	@cargo test --no-run
+	@LEASEHOLD_TEST_REPORT=$(SOAK_REPORT) tests/support/servers.py -- timeout 3600 \
+		cargo test --test live faults:: -- --ignored --test-threads $(SOAK_THREADS) \
+		; code=$$?; tests/support/report.py $(SOAK_REPORT); exit $$code
+endif
+	LEASEHOLD_SIM_ROTATIONS=$${LEASEHOLD_SIM_ROTATIONS:-1000000} \
+		cargo test --test core -- --nocapture promises_hold_through_a_hundred_thousand_rotations
 
 check: ## format, lints, documentation, and what the dependencies may be
 	cargo fmt --check

@@ -18,6 +18,7 @@ mod live {
     mod effects_postgres;
     mod effects_servers;
     mod effects_vault;
+    mod faults;
     mod formats;
     mod kills;
     mod notices;

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::support::agent::Agent;
 use crate::support::program::Program;
 use crate::support::proxy::{Proxy, Verdict};
+use crate::support::trial::leases_held;
 use crate::support::world::{Terms, World};
 use crate::support::{eventually, quiet, secs};
 
@@ -105,14 +106,6 @@ async fn three_hundred_kills_around_issues_leave_nothing() {
         agent.terminate(secs(15)).await;
     }
     assert_eq!((world.leases().await.len(), world.users().await.len()), (0, 0));
-}
-
-/// How many leases the agent says it has.
-async fn leases_held(agent: &Agent) -> usize {
-    let (_, text) = agent.get("metrics", "/metrics").await;
-    let series = "leasehold_leases_held{secret_name=\"db\"} ";
-    let value = text.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_default();
-    value.parse::<f64>().map_or(0, |held| held as usize)
 }
 
 /// Users that were published and then followed by another.

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::proxy::{Gate, Proxy, Verdict};
+use crate::support::gate::Gate;
+use crate::support::proxy::{Proxy, Verdict};
 use crate::support::watch::Watch;
 use crate::support::world::{Terms, World};
 use crate::support::{eventually, now, quiet, secs};

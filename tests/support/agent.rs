@@ -38,16 +38,26 @@ impl Line {
 pub struct Journal {
     lines: Arc<Mutex<Vec<Line>>>,
     raw: Arc<Mutex<String>>,
+    doom: Arc<Mutex<Option<(String, u32)>>>,
 }
 
 impl Journal {
     fn took(&self, text: &str) {
         if let Ok(value) = serde_json::from_str(text) {
-            self.lines.lock().unwrap().push(Line { at: made(&value), value });
+            let line = Line { at: made(&value), value };
+            self.doom.lock().unwrap().take_if(|(event, pid)| {
+                line.event() == *event && kill(process(*pid), Signal::SIGKILL).is_ok()
+            });
+            self.lines.lock().unwrap().push(line);
         }
         let mut raw = self.raw.lock().unwrap();
         raw.push_str(text);
         raw.push('\n');
+    }
+
+    /// Kills `agent` as soon as it says `event`.
+    pub fn kill_at(&self, event: &str, agent: &Agent) {
+        *self.doom.lock().unwrap() = Some((event.to_owned(), agent.pid()));
     }
 
     /// Everything that was written to stdout and stderr.
@@ -58,6 +68,11 @@ impl Journal {
     /// How many records there are: a mark, to look only at what comes after it.
     pub fn mark(&self) -> usize {
         self.lines.lock().unwrap().len()
+    }
+
+    /// All records.
+    pub fn everything(&self) -> Vec<Line> {
+        self.lines.lock().unwrap().clone()
     }
 
     /// All records of an event.
@@ -136,7 +151,17 @@ impl Agent {
     }
 
     fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        kill(process(self.child.id()), signal).unwrap();
+    }
+
+    /// It stands still until [`Agent::go_on`], as in a suspended machine.
+    pub fn suspend(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// It goes on.
+    pub fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
     }
 
     /// SIGKILL, and everything that it had said is read.
@@ -195,6 +220,10 @@ impl Drop for Agent {
             lines[lines.len().saturating_sub(500)..].iter().for_each(|line| eprintln!("  {line}"));
         }
     }
+}
+
+fn process(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).unwrap())
 }
 
 /// When a record was made: a busy machine lets it wait in the pipe.

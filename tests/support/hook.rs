@@ -1,6 +1,7 @@
 //! A service's hook: an HTTP endpoint of the test that answers notices as it is told to.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,4 +84,45 @@ impl Hook {
         };
         self.told().into_iter().filter(names).collect()
     }
+}
+
+/// What a hook does instead of an answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Manners {
+    /// Takes the request and says nothing.
+    Silent,
+    /// Takes the request and resets the connection.
+    Resets,
+    /// Answers 500, and never comes to the end of it.
+    Endless,
+}
+
+/// The URL of a hook that behaves like that.
+pub async fn ill_mannered(manners: Manners) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/-/secrets", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                // Unread bytes make a reset of the closing.
+                let _ = stream.readable().await;
+                match manners {
+                    Manners::Resets => {}
+                    Manners::Silent => std::future::pending().await,
+                    Manners::Endless => {
+                        let mut part: &[u8] = b"HTTP/1.1 500 Oops\r\nx-more: more\r\n\r\n";
+                        while stream.writable().await.is_ok() {
+                            match stream.try_write(part) {
+                                Ok(_) => part = &[b'x'; 1024],
+                                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                                Err(_) => break,
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    url
 }

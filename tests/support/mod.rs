@@ -4,10 +4,13 @@
 pub mod agent;
 pub mod bao;
 pub mod canary;
+pub mod gate;
 pub mod hook;
+pub mod keeper;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
+pub mod trial;
 pub mod watch;
 pub mod world;
 

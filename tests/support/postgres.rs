@@ -32,6 +32,12 @@ impl Postgres {
         }
     }
 
+    /// A server of a test's own.
+    pub fn own(host: &str, port: u16, password: &str) -> Self {
+        let superuser = from_servers("PG_SUPERUSER");
+        Self { host: host.to_owned(), port, superuser, password: password.to_owned() }
+    }
+
     /// The password that "vault-admin" has in every test: they run side by side.
     pub fn admin_password(&self) -> String {
         self.password.clone()

@@ -39,6 +39,7 @@ impl Program {
             .arg(root.join("examples/demo").join(file))
             .args(arguments)
             .env("PGSERVICEFILE", world.published("db/pg_service.conf"))
+            .envs(world.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,107 +1,20 @@
-//! Two things to put in front of a server: a gate that can be shut, and an HTTP proxy that answers
-//! chosen requests by itself.
+//! An HTTP proxy in front of OpenBao that answers chosen requests by itself, or spoils answers.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::net::TcpListener;
 
 use super::bao;
-
-/// Passes bytes on, until it is shut: then its port refuses connections.
-pub struct Gate {
-    pub address: SocketAddr,
-    upstream: String,
-    running: Option<AbortHandle>,
-}
-
-impl Gate {
-    /// A gate in front of `upstream`, open.
-    pub async fn before(upstream: impl Into<String>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut gate = Self { address, upstream: upstream.into(), running: None };
-        gate.serve(listener);
-        gate
-    }
-
-    fn serve(&mut self, listener: TcpListener) {
-        let upstream = self.upstream.clone();
-        let task = tokio::spawn(async move {
-            // Owned by this task: with it all its connections end.
-            let mut connections = JoinSet::new();
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                let upstream = upstream.clone();
-                connections.spawn(async move {
-                    if let Ok(server) = TcpStream::connect(&upstream).await {
-                        splice(client, server).await;
-                    }
-                });
-            }
-        });
-        self.running = Some(task.abort_handle());
-    }
-
-    /// Refuses connections and cuts those that are open.
-    pub async fn shut(&mut self) {
-        self.running.take().unwrap().abort();
-        let address = self.address;
-        super::eventually("the gate is shut", super::secs(5), async || {
-            TcpStream::connect(address).await.is_err().then_some(())
-        })
-        .await;
-    }
-
-    /// Lets connections through again, on the same port.
-    pub async fn open(&mut self) {
-        let address = self.address;
-        let listener = super::eventually("the gate's port", super::secs(5), async || {
-            TcpListener::bind(address).await.ok()
-        })
-        .await;
-        self.serve(listener);
-    }
-}
-
-async fn splice(client: TcpStream, server: TcpStream) {
-    let (client, server) = (Arc::new(client), Arc::new(server));
-    tokio::select! {
-        () = pump(&client, &server) => {}
-        () = pump(&server, &client) => {}
-    }
-}
-
-/// Bytes from one socket to the other until either is done.
-async fn pump(from: &TcpStream, to: &TcpStream) {
-    let mut buffer = [0; 16 * 1024];
-    while from.readable().await.is_ok() {
-        let mut chunk = match from.try_read(&mut buffer) {
-            Ok(0) => return,
-            Ok(count) => &buffer[..count],
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(_) => return,
-        };
-        while !chunk.is_empty() {
-            if to.writable().await.is_err() {
-                return;
-            }
-            match to.try_write(chunk) {
-                Ok(count) => chunk = &chunk[count..],
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
-        }
-    }
-}
 
 /// What the proxy does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +23,55 @@ pub enum Verdict {
     Pass,
     /// Answers this status by itself; the server never hears of it.
     Answer(u16),
+    /// The same, with so many seconds of `Retry-After`.
+    AnswerRetry(u16, u64),
+    /// Answers this status as a gateway does that knows nothing of Vault.
+    Gateway(u16),
     /// Asks the server and keeps its answer back for so long.
     Late(std::time::Duration),
+    /// Asks the server, and its answer breaks off in the middle.
+    Half,
+    /// Asks the server, and something else comes back as a success.
+    Garbage,
+    /// Asks the server, and its answer goes on for two megabytes.
+    Huge,
+}
+
+/// An answer's body; a broken one ends before its length.
+struct Answer {
+    rest: Option<Bytes>,
+    length: u64,
+    broken: bool,
+}
+
+impl Answer {
+    fn whole(bytes: Bytes) -> Self {
+        Self { length: bytes.len() as u64, rest: Some(bytes), broken: false }
+    }
+
+    fn half(bytes: &Bytes) -> Self {
+        let rest = Some(bytes.slice(..bytes.len() / 2));
+        Self { length: bytes.len() as u64, rest, broken: true }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(match self.rest.take() {
+            Some(bytes) if !bytes.is_empty() => Some(Ok(Frame::data(bytes))),
+            _ => self.broken.then(|| Err(io::ErrorKind::ConnectionReset.into())),
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
 }
 
 type Rule = Box<dyn Fn(&str, &str) -> Verdict + Send>;
@@ -178,13 +138,15 @@ impl Proxy {
         request: Request<Incoming>,
         client: &reqwest::Client,
         upstream: &str,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<Answer> {
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         let verdict = (self.rule.lock().unwrap())(head.method.as_str(), &path);
+        let refusal = Bytes::from_static(b"{\"errors\":[\"proxy\"]}");
         let (status, body) = match verdict {
-            Verdict::Answer(status) => (status, Bytes::from_static(b"{\"errors\":[\"proxy\"]}")),
-            Verdict::Pass | Verdict::Late(_) => {
+            Verdict::Answer(status) | Verdict::AnswerRetry(status, _) => (status, refusal),
+            Verdict::Gateway(status) => (status, Bytes::from_static(b"<h1>Bad Gateway</h1>")),
+            Verdict::Pass | Verdict::Late(_) | Verdict::Half | Verdict::Garbage | Verdict::Huge => {
                 let target = head.uri.path_and_query().unwrap();
                 let mut headers = head.headers.clone();
                 headers.remove("host");
@@ -207,8 +169,24 @@ impl Proxy {
             tokio::time::sleep(span).await;
         }
         self.seen.lock().unwrap().push(path);
-        let mut response = Response::new(Full::new(body));
+        let (status, body) = match verdict {
+            Verdict::Half => (status, Answer::half(&body)),
+            Verdict::Garbage => (200, Answer::whole(Bytes::from_static(b"<html>Welcome</html>"))),
+            Verdict::Huge => {
+                let padding = " ".repeat(2 * 1024 * 1024);
+                (status, Answer::whole([&body[..], padding.as_bytes()].concat().into()))
+            }
+            Verdict::Pass
+            | Verdict::Late(_)
+            | Verdict::Answer(_)
+            | Verdict::AnswerRetry(..)
+            | Verdict::Gateway(_) => (status, Answer::whole(body)),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        if let Verdict::AnswerRetry(_, seconds) = verdict {
+            response.headers_mut().insert("retry-after", seconds.into());
+        }
         response
     }
 }

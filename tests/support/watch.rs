@@ -72,6 +72,17 @@ impl Watch {
         self.failures.lock().unwrap().clone()
     }
 
+    /// Fails where a login that had evidence against it was refused before `grace` had passed.
+    pub fn assert_kept(&self, grace: Duration) {
+        for known in self.known() {
+            let (Some(confirmed), Some(refused)) = (known.confirmed, known.refused) else {
+                continue;
+            };
+            let lived = confirmed.until(refused);
+            assert!(lived >= grace, "refused {lived:?} after the evidence: {known:?}");
+        }
+    }
+
     /// Fails unless every login that had evidence against it worked for `grace` more and was
     /// refused within `limit` after, and `at_least` so many were.
     pub fn assert_grace(&self, grace: Duration, limit: Duration, at_least: usize) {

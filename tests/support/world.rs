@@ -53,17 +53,31 @@ pub struct World {
     /// Names the mount, the role, the policy and the database.
     pub name: String,
     pub journal: Journal,
+    /// The publish directory, below the test's own.
+    pub publish_in: PathBuf,
+    /// From where an application sees the published files.
+    pub view: PathBuf,
+    /// What the programs find in their environment beside the service file's path.
+    pub environment: Vec<(&'static str, String)>,
     directory: TempDir,
 }
 
 impl World {
     /// Sets everything up; the agent is not started.
     pub async fn new(terms: Terms) -> Self {
+        Self::on(Bao::shared(), Postgres::shared(), terms).await
+    }
+
+    /// The same on servers of the test's own.
+    pub async fn on(bao: Bao, postgres: Postgres, terms: Terms) -> Self {
         let world = Self {
-            bao: Bao::shared(),
-            postgres: Postgres::shared(),
+            bao,
+            postgres,
             name: unique(),
             journal: Journal::default(),
+            publish_in: PathBuf::from("run"),
+            view: PathBuf::from("/"),
+            environment: Vec::new(),
             directory: private_directory(),
         };
         world.set_up_database().await;
@@ -164,9 +178,10 @@ impl World {
         self.directory.path().join(name)
     }
 
-    /// The publish directory.
+    /// A file of the publish directory, as an application sees it.
     pub fn published(&self, file: &str) -> PathBuf {
-        self.path("run").join(file)
+        let path = self.directory.path().join(&self.publish_in).join(file);
+        self.view.join(path.strip_prefix("/").unwrap())
     }
 
     pub fn write(&self, name: &str, text: &str) {
@@ -210,28 +225,38 @@ impl World {
         })
     }
 
-    /// Starts the agent with `config`, which is written down as YAML's subset JSON.
+    /// Starts the agent with `config`.
     pub fn start(&self, config: &Value) -> Agent {
         self.start_service("leasehold", config)
     }
 
     /// As `start`, for one of several agents that run at the same time.
     pub fn start_service(&self, name: &str, config: &Value) -> Agent {
+        self.prepare(name, config);
+        Agent::start(&self.path(&format!("{name}.yaml")), self.journal.clone())
+    }
+
+    /// Makes the directories and writes `config` down as YAML's subset JSON.
+    pub fn prepare(&self, name: &str, config: &Value) {
         for section in ["publish", "state"] {
             let path = Path::new(config[section]["directory"].as_str().unwrap());
             if !path.exists() {
-                std::fs::create_dir(path).unwrap();
+                std::fs::create_dir_all(path).unwrap();
                 std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).unwrap();
             }
         }
-        let file = format!("{name}.yaml");
-        self.write(&file, &serde_json::to_string_pretty(config).unwrap());
-        Agent::start(&self.path(&file), self.journal.clone())
+        self.write(&format!("{name}.yaml"), &serde_json::to_string_pretty(config).unwrap());
     }
 
     /// Starts the agent and waits until its first generation is visible.
     pub async fn start_and_publish(&self, config: &Value) -> Agent {
         let agent = self.start(config);
+        self.wait_published().await;
+        agent
+    }
+
+    /// Waits until the first generation is visible.
+    pub async fn wait_published(&self) {
         let log = &self.journal;
         super::eventually("a login is published", super::secs(15), async || {
             self.login().or_else(|| {
@@ -240,7 +265,6 @@ impl World {
             })
         })
         .await;
-        agent
     }
 
     /// The login that an application finds in the service file.

@@ -367,28 +367,33 @@ impl Agent {
     /// Every value that there is.
     fn values(&self, now: Moment) -> BTreeMap<SecretName, Value> {
         let shown = |name: &SecretName| self.publication.shown().get(name);
+        let leased = self.leased.iter().filter_map(|(name, secret)| {
+            Some((name.clone(), secret.value(now, shown(name), &self.session)?))
+        });
+        let polled =
+            self.polled.iter().filter_map(|(name, secret)| Some((name.clone(), secret.value()?)));
+        leased.chain(polled).collect()
+    }
+
+    /// The version of every value that there is.
+    fn versions(&self, now: Moment) -> Versions {
+        let shown = |name: &SecretName| self.publication.shown().get(name);
         let leased = self
             .leased
             .iter()
-            .filter_map(|(name, secret)| Some((name.clone(), secret.value(now, shown(name))?)));
+            .filter_map(|(name, secret)| Some((name.clone(), secret.version(now, shown(name))?)));
         let polled =
-            self.polled.iter().filter_map(|(name, secret)| Some((name.clone(), secret.value()?)));
-        let mut values: BTreeMap<_, _> = leased.chain(polled).collect();
-        for value in values.values_mut() {
-            if let (Some(expires), Some(token)) = (value.expires, self.session.expires()) {
-                value.expires = Some(expires.min(token));
-            }
-        }
-        values
+            self.polled.iter().filter_map(|(name, secret)| Some((name.clone(), secret.version()?)));
+        leased.chain(polled).collect()
     }
 
-    /// The values to publish: for the first generation every required secret must be there and
-    /// every other have been tried.
-    fn publishable(&self, now: Moment) -> Option<BTreeMap<SecretName, Value>> {
+    /// What to publish: for the first generation every required secret must be there and every
+    /// other have been tried.
+    fn publishable(&self, now: Moment) -> Option<Versions> {
         if self.stop.is_some() {
             return None;
         }
-        let values = self.values(now);
+        let values = self.versions(now);
         let first = self.publication.generation() == Generation(0);
         let there = |name: &SecretName, required: bool, tried: bool| {
             values.contains_key(name) || (!required && (tried || !first))
@@ -415,10 +420,15 @@ impl Agent {
         }
         self.step_leased(cx);
         self.step_issues(cx);
-        let values = self.publishable(cx.now);
-        self.publication.step(cx, values);
-        if !stopping {
-            let values = self.values(cx.now);
+        let (now, wanted) = (cx.now, self.publishable(cx.now));
+        if self.publication.due(wanted.as_ref()).is_some_and(|at| at <= now) {
+            let values = self.values(now);
+            self.publication.step(cx, wanted, values);
+        }
+        let visible = self.publication.visible();
+        let due = self.targets.values().filter_map(|target| target.due(visible)).min();
+        if !stopping && due.is_some_and(|at| at <= now) {
+            let values = self.values(now);
             let (generation, visible) = (self.publication.generation(), self.publication.visible());
             for target in self.targets.values_mut() {
                 target.step(cx, generation, visible, &values);

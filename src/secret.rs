@@ -39,7 +39,9 @@ impl fmt::Debug for Secret {
 
 /// Lower-case hexadecimal text of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = |byte: &u8| [byte >> 4, byte & 15];
+    let digit = |half| char::from_digit(u32::from(half), 16).unwrap_or_default();
+    bytes.iter().flat_map(digits).map(digit).collect()
 }
 
 /// `#[serde(with = "crate::secret::stored")]`: a secret in the state file, the one place where it

@@ -234,16 +234,33 @@ impl Leased {
         self.kept.leases().count()
     }
 
-    /// The value to publish; `visible` is the version that readers see.
-    pub fn value(&self, now: Moment, visible: Option<&Version>) -> Option<Value> {
+    /// The lease to publish; `visible` is the version that readers see.
+    fn best(&self, now: Moment, visible: Option<&Version>) -> Option<&Lease> {
         let fresh = self.kept.candidate.as_ref().filter(|new| new.ready && new.lease.works(now));
-        let current = self.kept.current.as_ref();
-        if let Some(new) = fresh {
-            return Some(self.as_value(&new.lease, current.filter(|lease| lease.works(now)), now));
-        }
         // What is visible stays in the set though it ended; nothing that ended enters it.
         let stays = |lease: &&Lease| lease.works(now) || visible == Some(&version(lease));
-        current.filter(stays).map(|lease| self.as_value(lease, None, now))
+        fresh.map(|new| &new.lease).or_else(|| self.kept.current.as_ref().filter(stays))
+    }
+
+    /// Which value is to be published.
+    pub fn version(&self, now: Moment, visible: Option<&Version>) -> Option<Version> {
+        self.best(now, visible).map(version)
+    }
+
+    /// The value to publish.
+    pub fn value(
+        &self,
+        now: Moment,
+        visible: Option<&Version>,
+        session: &Session,
+    ) -> Option<Value> {
+        let best = self.best(now, visible)?;
+        let before = self.kept.current.as_ref().filter(|lease| lease.version() != best.version());
+        let mut value = self.as_value(best, before.filter(|lease| lease.works(now)), now);
+        // It dies with the token that made it, which need not be the one in use.
+        let token = session.expires_of(best.session);
+        value.expires = value.expires.map(|end| token.map_or(end, |token| end.min(token)));
+        Some(value)
     }
 
     fn as_value(&self, lease: &Lease, before: Option<&Lease>, now: Moment) -> Value {
@@ -327,9 +344,9 @@ impl Leased {
     /// When [`Leased::step`] has something to do; issuing apart.
     pub fn due(&self, around: &Surroundings) -> Option<Moment> {
         let online = around.session.token().is_some();
-        let visible = self.kept.current.as_ref().map(Lease::hash);
+        let visible = self.kept.current.as_ref().map(Lease::version);
         let leases = self.kept.leases().filter_map(|lease| {
-            let measure = visible.as_deref() == Some(&lease.hash()) && !around.stopping;
+            let measure = visible.as_ref() == Some(&lease.version()) && !around.stopping;
             lease.due(online, measure, self.policy.lookup)
         });
         let leases = leases.chain(self.spent_due()).min();
@@ -412,5 +429,5 @@ impl Kept {
 }
 
 fn version(lease: &Lease) -> Version {
-    Version::from(lease.hash())
+    lease.version()
 }

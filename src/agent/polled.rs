@@ -85,6 +85,11 @@ impl Polled {
         })
     }
 
+    /// Which value that is.
+    pub fn version(&self) -> Option<Version> {
+        self.kept.as_ref().map(|kept| kept.version.clone())
+    }
+
     /// When [`Polled::step`] has something to do.
     pub fn due(&self, online: bool) -> Option<Moment> {
         let idle = self.asked.is_none() && !self.stopped;

@@ -95,36 +95,33 @@ impl Publication {
         self.visible.as_ref().unwrap_or(&self.remembered)
     }
 
-    fn differs(&self, values: &BTreeMap<SecretName, Value>) -> bool {
-        match &self.visible {
-            None => true,
-            Some(visible) => {
-                visible.len() != values.len()
-                    || values.iter().any(|(name, value)| visible.get(name) != Some(&value.version))
-            }
-        }
+    fn differs(&self, wanted: &Versions) -> bool {
+        self.visible.as_ref() != Some(wanted)
     }
 
-    /// When [`Publication::step`] has something to do; `values` where the gate is open.
-    pub fn due(&self, values: Option<&BTreeMap<SecretName, Value>>) -> Option<Moment> {
+    /// When [`Publication::step`] has something to do; `wanted` where the gate is open.
+    pub fn due(&self, wanted: Option<&Versions>) -> Option<Moment> {
         let idle = self.under_way.is_none();
-        let publish = values
-            .filter(|values| idle && self.differs(values))
+        let publish = wanted
+            .filter(|wanted| idle && self.differs(wanted))
             .map(|_| self.retry.not_before(Moment::from_micros(0)));
         [publish, self.repair.due()].into_iter().flatten().min()
     }
 
     /// Publishes what differs from what is visible, and repairs.
-    pub fn step(&mut self, cx: &mut Context, values: Option<BTreeMap<SecretName, Value>>) {
-        if let Some(secrets) = values
+    pub fn step(
+        &mut self,
+        cx: &mut Context,
+        wanted: Option<Versions>,
+        secrets: BTreeMap<SecretName, Value>,
+    ) {
+        if let Some(versions) = wanted
             && self.under_way.is_none()
             && !self.repair.under_way
-            && self.differs(&secrets)
+            && self.differs(&versions)
             && self.retry.not_before(Moment::from_micros(0)) <= cx.now
         {
-            let versions =
-                secrets.iter().map(|(name, value)| (name.clone(), value.version.clone()));
-            self.under_way = Some(versions.collect());
+            self.under_way = Some(versions);
             cx.push(Command::Publish(Snapshot { generation: self.generation.next(), secrets }));
         }
         if self.repair.due().is_some_and(|at| at <= cx.now) && self.under_way.is_none() {

@@ -105,6 +105,12 @@ impl Session {
         self.kept.up.as_ref().and_then(|up| up.expires)
     }
 
+    /// When the token of session `id` ends unless it is renewed.
+    pub fn expires_of(&self, id: SessionId) -> Option<Moment> {
+        let mut all = self.kept.up.iter().chain(&self.kept.old);
+        all.find(|up| up.id == id).and_then(|up| up.expires)
+    }
+
     /// The latest moment to which renewals can carry the token of session `id`, where there is
     /// one.
     pub fn end_of(&self, id: SessionId) -> Option<Moment> {

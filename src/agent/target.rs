@@ -48,7 +48,9 @@ impl Target {
 
     /// Whether it has acknowledged the visible version of `secret`, or does not want it.
     pub fn told(&self, secret: &SecretName, visible: Option<&Versions>) -> bool {
-        !self.owed(visible).contains_key(secret)
+        let shown = visible.and_then(|visible| visible.get(secret));
+        !self.secrets.contains(secret)
+            || shown.is_none_or(|_| self.acknowledged.get(secret) == shown)
     }
 
     /// Whether it owes an acknowledgement.

@@ -4,6 +4,7 @@
 //! in the state before the first shortening is sent, and every request after it asks only for what
 //! is left.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::error::{Class, Failure};
 use crate::lease::schedule::{self, Retry};
 use crate::lease::{ChildToken, Grant, LeaseTerm, RoleId};
 use crate::secret::Secret;
+use crate::snapshot::Version;
 use crate::time::Moment;
 
 /// Vault counts whole seconds, and its queue takes a moment: what may differ without meaning.
@@ -58,8 +60,11 @@ pub struct Lease {
     goal: Goal,
     renew_at: Moment,
     seen: Moment,
-    /// A renewal beyond any maximum was sent, and the normal term is not yet back.
+    /// A renewal beyond any maximum was sent, and the normal term is not yet back: until Vault
+    /// has answered nobody knows when it ends.
     put_back: bool,
+    #[serde(skip)]
+    version: OnceLock<Version>,
     #[serde(skip)]
     asked: Option<(Op, Ask)>,
     #[serde(skip)]
@@ -146,6 +151,7 @@ impl Lease {
             renew_at,
             seen: sent,
             put_back: false,
+            version: OnceLock::new(),
             asked: None,
             retry: Retry::default(),
             doubted: false,
@@ -190,7 +196,12 @@ impl Lease {
 
     /// How it may be shown.
     pub fn hash(&self) -> String {
-        self.grant.lease_id.short_hash()
+        self.version().to_string()
+    }
+
+    /// The same, to tell one value of a secret from the next.
+    pub fn version(&self) -> Version {
+        self.version.get_or_init(|| self.grant.lease_id.short_hash().into()).clone()
     }
 
     /// The latest moment to which renewals can carry it, as far as is known.
@@ -287,7 +298,17 @@ impl Lease {
             self.renew_at = now;
         }
         self.doubted |= matches!(self.goal, Goal::Drain { sent: false, .. });
-        self.lost |= now >= self.expires;
+        self.lost |= self.ran_out(now);
+    }
+
+    fn ran_out(&self, now: Moment) -> bool {
+        !self.put_back && now >= self.expires
+    }
+
+    /// When it is taken for ended unasked. A renewal whose answer we never had may have carried it
+    /// further, so there is time to ask once it was found to be over.
+    fn forget_at(&self) -> Moment {
+        self.deadline().map_or(self.expires, |deadline| deadline.max(self.expires)) + FORGET_AFTER
     }
 
     fn learnable(&self) -> bool {
@@ -334,8 +355,9 @@ impl Lease {
     pub fn due(&self, online: bool, measure: bool, lookup: Duration) -> Option<Moment> {
         let ends = match self.goal {
             Goal::Keep => (!self.lost).then_some(self.expires),
-            Goal::Drain { .. } | Goal::End { .. } => Some(self.expires + FORGET_AFTER),
-        };
+            Goal::Drain { .. } | Goal::End { .. } => Some(self.forget_at()),
+        }
+        .filter(|_| !self.put_back);
         let request = (online && self.asked.is_none() && !(self.lost && self.kept()))
             .then(|| self.next(measure, lookup).0);
         [ends, request].into_iter().flatten().min()
@@ -349,12 +371,12 @@ impl Lease {
         measure: bool,
         lookup: Duration,
     ) -> Turn {
-        if self.kept() && !self.lost && cx.now >= self.expires {
+        if self.kept() && !self.lost && self.ran_out(cx.now) {
             self.lost = true;
             cx.dirty();
             return Turn::Lost("it ran out".to_owned());
         }
-        if !self.kept() && cx.now >= self.expires + FORGET_AFTER {
+        if !self.kept() && !self.put_back && cx.now >= self.forget_at() {
             return Turn::Ended;
         }
         let Some(token) = token else { return Turn::Quiet };
@@ -471,6 +493,7 @@ impl Lease {
     }
 
     fn shortened(&mut self, sent: Moment, ttl: Duration) -> Turn {
+        self.put_back = false;
         self.ends(sent + ttl);
         self.term = ttl;
         match &mut self.goal {
@@ -490,9 +513,11 @@ impl Lease {
     fn looked_up(&mut self, cx: &mut Context, sent: Moment, ttl: Duration) -> Turn {
         let found = sent + ttl;
         let doubted = std::mem::take(&mut self.doubted);
+        self.put_back &= self.kept();
         match &mut self.goal {
             Goal::Keep => {
-                if found + TOLERANCE < self.own {
+                // What a slow answer says was so when it was given, not when it was asked for.
+                if cx.now + ttl + TOLERANCE < self.own {
                     self.ends(found);
                     self.renew_at = self.renew_at.min(cx.now);
                 } else if doubted {

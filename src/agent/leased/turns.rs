@@ -19,10 +19,10 @@ impl Leased {
     pub(super) fn step_leases(&mut self, cx: &mut Context, around: &Surroundings) {
         let token = around.session.token().map(|(_, token)| token);
         let lookup = self.policy.lookup;
-        let visible = self.kept.current.as_ref().map(Lease::hash);
+        let visible = self.kept.current.as_ref().map(Lease::version);
         let mut turns = Vec::new();
         for lease in self.kept.leases_mut() {
-            let measure = visible.as_deref() == Some(&lease.hash()) && !around.stopping;
+            let measure = visible.as_ref() == Some(&lease.version()) && !around.stopping;
             let turn = lease.step(cx, token, measure, lookup);
             if turn != Turn::Quiet {
                 turns.push((turn, Facts::of(lease, cx.now)));
@@ -87,7 +87,7 @@ impl Leased {
                 if !leaving {
                     self.failing |= visible;
                     cx.record(Record::LeaseLost { secret, lease, cause });
-                } else {
+                } else if !self.ask_once_more(cx, &lease, facts.remaining) {
                     cx.record(Record::LeaseEnded { secret, lease: lease.clone() });
                     self.forget(cx, &lease);
                 }
@@ -110,6 +110,16 @@ impl Leased {
                 cx.record(Record::RevokeDenied { secret, lease, failure });
             }
         }
+    }
+
+    /// A lease that leaves ran out by our count: a renewal whose answer was lost may have carried
+    /// it further. With no child token to end it by, Vault is asked before it is forgotten.
+    fn ask_once_more(&mut self, cx: &mut Context, hash: &str, remaining: Duration) -> bool {
+        let mut leaving = self.kept.leaving.iter_mut().map(|old| &mut old.lease);
+        let found = leaving.find(|lease| lease.hash() == hash && lease.child.is_none());
+        let Some(lease) = found.filter(|_| remaining.is_zero()) else { return false };
+        lease.fade(cx);
+        true
     }
 
     /// A lease is over, and so is the child token that it lived under.

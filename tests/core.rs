@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::wildcard_enum_match_arm,
     unreachable_pub,
     reason = "a test that cannot go on fails"
 )]
@@ -13,6 +14,8 @@ mod layers;
 mod properties;
 #[path = "core/scenarios.rs"]
 mod scenarios;
+#[path = "core/simulation.rs"]
+mod simulation;
 #[path = "core/sources.rs"]
 mod sources;
 #[path = "core/world.rs"]

@@ -155,6 +155,8 @@ fn set(world: &mut World, line: &str) {
         ["revoke", "leases"] => world.kill_leases(),
         ["kv", secret, "delete"] => world.write_kv(secret, None),
         ["kv", secret, version] => world.write_kv(secret, version.parse().ok()),
+        ["answers", "lost"] => world.weather.hears = true,
+        ["answers", "take", span] => world.weather.takes = Some(duration(span)),
         ["drift"] => world.drift(),
         ["leases"] => {
             let all = world.leases();

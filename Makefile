@@ -10,7 +10,7 @@ PYTHON := target/tools/venv/bin/python
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help demo test soak check size tools
+.PHONY: help demo test soak fuzz check size tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -54,6 +54,25 @@ else
 endif
 	LEASEHOLD_SIM_ROTATIONS=$${LEASEHOLD_SIM_ROTATIONS:-1000000} \
 		cargo test --test core -- --nocapture promises_hold_through_a_hundred_thousand_rotations
+
+# libFuzzer with the stable compiler: what it needs is in `tests/fuzz/instrument.sh`. The lock file is
+# that of the program, so that the same dependencies are fuzzed.
+FUZZ := config hook render state vault
+FUZZ_DIR := target/fuzz
+
+fuzz: ## each fuzzer for SECONDS=600; what crashes belongs into tests/fuzz/corpus
+	@cp Cargo.lock tests/fuzz/Cargo.lock
+	@RUSTC_WRAPPER=$(CURDIR)/tests/fuzz/instrument.sh cargo build --quiet --release \
+		--manifest-path tests/fuzz/Cargo.toml --target-dir $(FUZZ_DIR)
+	@for target in $(FUZZ); do \
+		echo "fuzzing $$target for $(SECONDS) s"; \
+		mkdir -p $(FUZZ_DIR)/corpus/$$target $(FUZZ_DIR)/tmp; \
+		TMPDIR=$(CURDIR)/$(FUZZ_DIR)/tmp LEASEHOLD_FUZZ=$$target $(FUZZ_DIR)/release/fuzz \
+			-max_total_time=$(SECONDS) -timeout=20 -print_final_stats=1 -verbosity=1 \
+			-artifact_prefix=$(FUZZ_DIR)/$$target- \
+			$(FUZZ_DIR)/corpus/$$target tests/fuzz/corpus/$$target \
+			|| exit 1; \
+	done
 
 check: ## format, lints, documentation, and what the dependencies may be
 	cargo fmt --check

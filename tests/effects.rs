@@ -9,10 +9,15 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "effects/corpus.rs"]
+mod corpus;
 #[path = "effects/crash.rs"]
 mod crash;
 #[path = "effects/directory.rs"]
 mod directory;
+#[allow(clippy::wildcard_enum_match_arm, reason = "most commands need no answer there")]
+#[path = "fuzz/targets.rs"]
+mod fuzzed;
 #[path = "effects/hostile.rs"]
 mod hostile;
 #[path = "effects/parsers.rs"]

@@ -13,8 +13,10 @@ pub mod event;
 pub mod leased;
 mod policy;
 pub mod polled;
+mod polling;
 pub mod publication;
 pub mod session;
+mod silence;
 mod stop;
 pub mod target;
 pub mod view;
@@ -34,6 +36,7 @@ pub use crate::agent::policy::{
 use crate::agent::polled::Polled;
 use crate::agent::publication::{Publication, Versions};
 use crate::agent::session::{Session, Turn};
+use crate::agent::silence::Silence;
 use crate::agent::stop::Stop;
 use crate::agent::target::Target;
 use crate::agent::view::View;
@@ -69,8 +72,17 @@ pub struct Agent {
     /// Leased secrets that the policy no longer has; their leases drain.
     retired: BTreeMap<SecretName, Leased>,
     polled: BTreeMap<SecretName, Polled>,
+    silence: Silence,
     targets: BTreeMap<TargetName, Target>,
     publication: Publication,
+    /// Whether what the polled secrets hold is what readers see.
+    polled_shown: bool,
+    /// Whether every required polled secret has a value.
+    polled_there: bool,
+    /// When the first of them is due; counted anew when one was asked or answered.
+    polled_due: Option<Moment>,
+    /// Whether the view may differ from the one before.
+    stirred: bool,
     stop: Option<Stop>,
     rng: fastrand::Rng,
     next_op: u64,
@@ -106,8 +118,13 @@ impl Agent {
             leased: BTreeMap::new(),
             retired: BTreeMap::new(),
             polled: BTreeMap::new(),
+            silence: Silence::default(),
             targets: BTreeMap::new(),
             publication: Publication::adopt(generation.max(on_disk), remembered),
+            polled_shown: false,
+            polled_there: false,
+            polled_due: None,
+            stirred: true,
             stop: None,
             rng: fastrand::Rng::with_seed(seed ^ now.as_micros()),
             next_op: 0,
@@ -148,6 +165,8 @@ impl Agent {
         for id in dead {
             agent.session_died(&mut cx, id);
         }
+        agent.compare_polled();
+        agent.count_due();
         let commands = cx.finish();
         agent.next_op = next_op;
         (agent, commands)
@@ -172,10 +191,21 @@ impl Agent {
 
     /// Takes one event and gives everything that is now to be done, in this order.
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Command> {
+        self.handle_all(now, [event])
+    }
+
+    /// The same for events that came together.
+    pub fn handle_all(
+        &mut self,
+        now: Moment,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Vec<Command> {
         let mut rng = self.rng.clone();
         let mut next_op = self.next_op;
         let mut cx = Context::new(now, &mut rng, &mut next_op);
-        self.take(&mut cx, event);
+        for event in events {
+            self.take(&mut cx, event);
+        }
         for _ in 0..ROUNDS {
             self.advance(&mut cx);
             if self.wakeup(now).is_none_or(|at| at > now) {
@@ -184,7 +214,14 @@ impl Agent {
         }
         let commands = cx.finish();
         (self.rng, self.next_op) = (rng, next_op);
+        self.stirred |= commands.iter().any(|command| !matches!(command, Command::Read { .. }));
         commands
+    }
+
+    /// Whether [`Agent::view`] may give something new since this was last asked. Polls that find
+    /// nothing new are most of what happens, and change nothing that shows.
+    pub fn stirred(&mut self) -> bool {
+        std::mem::take(&mut self.stirred)
     }
 
     /// When [`Event::Wake`] is due if nothing else happens.
@@ -193,6 +230,7 @@ impl Agent {
     }
 
     fn take(&mut self, cx: &mut Context, event: Event) {
+        self.stirred |= !matches!(event, Event::Wake | Event::Read { .. });
         match event {
             Event::Wake => {}
             Event::LoggedIn { op, sent, result } => {
@@ -221,6 +259,9 @@ impl Agent {
                 self.issued(cx, op, &secret, sent, result)
             }
             Event::LeaseSeen { op, sent, result } => {
+                if result.as_ref().is_err_and(|failure| failure.class == Class::Denied) {
+                    self.session.doubt();
+                }
                 if let Some(secret) = self.all_leased().find(|secret| secret.waits_for(op)) {
                     secret.lease_seen(cx, op, sent, result);
                 }
@@ -230,15 +271,7 @@ impl Agent {
                     secret.lease_revoked(cx, op, result);
                 }
             }
-            Event::Read { op, result } => {
-                let mut polled = self.polled.values_mut();
-                let denied = polled
-                    .find(|secret| secret.waits_for(op))
-                    .is_some_and(|secret| secret.read(cx, result));
-                if denied {
-                    self.session.doubt();
-                }
-            }
+            Event::Read { op, result } => self.read(cx, op, result),
             // A stop ends the logins that probes and counts are made with.
             Event::Probed { .. } | Event::Counted { .. } if self.stop.is_some() => {}
             Event::Probed { op, result } => {
@@ -259,6 +292,7 @@ impl Agent {
                         secret.visible(cx, visible.get(name));
                     }
                 }
+                self.compare_polled();
             }
             Event::Delivered { op, result } => {
                 for target in self.targets.values_mut() {
@@ -342,6 +376,7 @@ impl Agent {
             lookup: leased().map(Leased::lookup).min().unwrap_or(LOOKUP),
             overlap: leased().map(Leased::overlap).max().unwrap_or_default(),
             in_use: leased().chain(self.retired.values()).flat_map(Leased::sessions).collect(),
+            proved: leased().flat_map(Leased::looked_at).collect(),
             first_expiry: leased().filter_map(Leased::expires).min(),
         }
     }
@@ -349,8 +384,7 @@ impl Agent {
     /// Whether leases may be made: every required polled secret is there, so that a missing one
     /// costs no database user.
     fn may_issue(&self) -> bool {
-        let mut polled = self.polled.values();
-        self.stop.is_none() && polled.all(|secret| !secret.required() || secret.value().is_some())
+        self.stop.is_none() && self.polled_there
     }
 
     fn around_leased(&self, name: &SecretName) -> leased::Surroundings<'_> {
@@ -378,32 +412,45 @@ impl Agent {
     /// The version of every value that there is.
     fn versions(&self, now: Moment) -> Versions {
         let shown = |name: &SecretName| self.publication.shown().get(name);
-        let leased = self
-            .leased
+        let leased = self.leased.iter().filter_map(|(name, secret)| {
+            Some((name.clone(), secret.version(now, shown(name))?.clone()))
+        });
+        let polled = self
+            .polled
             .iter()
-            .filter_map(|(name, secret)| Some((name.clone(), secret.version(now, shown(name))?)));
-        let polled =
-            self.polled.iter().filter_map(|(name, secret)| Some((name.clone(), secret.version()?)));
+            .filter_map(|(name, secret)| Some((name.clone(), secret.version()?.clone())));
         leased.chain(polled).collect()
     }
 
-    /// What to publish: for the first generation every required secret must be there and every
-    /// other have been tried.
+    /// What to publish, where it is not what readers see: for the first generation every required
+    /// secret must be there and every other have been tried.
     fn publishable(&self, now: Moment) -> Option<Versions> {
-        if self.stop.is_some() {
-            return None;
-        }
-        let values = self.versions(now);
+        let open = self.stop.is_none() && self.differs(now) && self.complete(now);
+        open.then(|| self.versions(now))
+    }
+
+    fn complete(&self, now: Moment) -> bool {
         let first = self.publication.generation() == Generation(0);
-        let there = |name: &SecretName, required: bool, tried: bool| {
-            values.contains_key(name) || (!required && (tried || !first))
-        };
+        let may_lack = |required: bool, tried: bool| !required && (tried || !first);
+        let shown = |name: &SecretName| self.publication.shown().get(name);
         let mut leased = self.leased.iter();
-        let mut polled = self.polled.iter();
-        let open = self.publication.visible().is_some()
-            || (leased.all(|(name, secret)| there(name, secret.required(), secret.tried()))
-                && polled.all(|(name, secret)| there(name, secret.required(), secret.settled())));
-        open.then_some(values)
+        self.publication.visible().is_some()
+            || (self.polled.values().all(|secret| {
+                secret.version().is_some() || may_lack(secret.required(), secret.settled())
+            }) && leased.all(|(name, secret)| {
+                secret.version(now, shown(name)).is_some()
+                    || may_lack(secret.required(), secret.tried())
+            }))
+    }
+
+    /// Whether readers see anything else than what there is.
+    fn differs(&self, now: Moment) -> bool {
+        let Some(visible) = self.publication.visible() else { return true };
+        let is_shown = |(name, secret): (&SecretName, &Leased)| {
+            let shown = visible.get(name);
+            secret.version(now, shown) == shown
+        };
+        !self.polled_shown || !self.leased.iter().all(is_shown)
     }
 
     fn advance(&mut self, cx: &mut Context) {
@@ -413,10 +460,8 @@ impl Agent {
             self.session_died(cx, id);
         }
         let token = self.session.token().map(|(_, token)| token.clone());
-        if !stopping {
-            for secret in self.polled.values_mut() {
-                secret.step(cx, token.as_ref());
-            }
+        if let Some(token) = token.filter(|_| !stopping) {
+            self.step_polled(cx, &token);
         }
         self.step_leased(cx);
         self.step_issues(cx);
@@ -519,7 +564,7 @@ impl Agent {
             let all = [session, leased, retired, tokens, Some(stop.deadline)];
             return all.into_iter().flatten().min();
         }
-        let polled = self.polled.values().filter_map(|secret| secret.due(online)).min();
+        let polled = self.read_at().filter(|_| online);
         let issue = self.wants_issue(now).filter(|_| !self.publication.rehearsing());
         let issue = issue.map(|at| at.max(self.publication.rehearsal_at()));
         let publication = self.publication.due(self.publishable(now).as_ref());

@@ -32,6 +32,10 @@ use crate::watch::Watch;
 use alarm::Alarm;
 pub use tasks::Outside;
 
+/// Each read that is under way has a connection to itself; more of them at once would not be
+/// answered sooner.
+const MOST_READS: usize = 8;
+
 /// Everything that the loop works with.
 pub struct Driver {
     /// Decides.
@@ -64,6 +68,9 @@ struct Turning {
     tasks: JoinSet<Event>,
     /// What each task was started for, to complete it when it panics.
     started: HashMap<Id, Command>,
+    /// Reads under way, and those that wait for one of them to end.
+    reads: usize,
+    waiting: VecDeque<Command>,
     /// Why the last write of the state failed; tried again at each turn.
     unsaved: Option<Failure>,
     fingerprints: BTreeMap<String, String>,
@@ -86,6 +93,8 @@ async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), 
         driver,
         tasks: JoinSet::new(),
         started: HashMap::new(),
+        reads: 0,
+        waiting: VecDeque::new(),
         unsaved: None,
         fingerprints: BTreeMap::new(),
         exited: false,
@@ -99,7 +108,14 @@ async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), 
         let wakeup = turning.driver.agent.next_wakeup(now);
         turning.driver.heartbeat.promise(wakeup);
         let event = tokio::select! {
-            Some(done) = turning.tasks.join_next_with_id() => turning.completed(done),
+            Some(done) = turning.tasks.join_next_with_id() => {
+                let event = turning.completed(done);
+                if matches!(event, Event::Read { .. }) {
+                    turning.take_reads(event);
+                    continue;
+                }
+                event
+            }
             rang = alarm.ring(wakeup.map(|at| now.until(at))) => rang.map(|()| Event::Wake)?,
             () = turning.driver.watch.changed() => match turning.drifted() {
                 Some(event) => event,
@@ -120,20 +136,45 @@ impl Turning {
         if let Some(result) = self.driver.outside.vault.tls_files() {
             logs::tls_files(&result);
         }
-        match done {
-            Ok((id, event)) => {
-                self.started.remove(&id);
-                event
+        let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let command = self.started.remove(&id);
+        if matches!(command, Some(Command::Read { .. })) {
+            self.reads -= 1;
+            if let Some(next) = self.waiting.pop_front() {
+                self.start(next);
             }
-            Err(error) => {
+        }
+        match done {
+            Ok((_, event)) => event,
+            Err(_) => {
                 // A task that panicked still gets its completion.
                 // Whatever it was doing may have been done.
                 let failure = Failure::new(Class::Unclear, "a task of ours failed");
-                let command = self.started.remove(&error.id());
                 let now = self.driver.clock.now();
                 command.and_then(|lost| tasks::failed(&lost, now, failure)).unwrap_or(Event::Wake)
             }
         }
+    }
+
+    /// Reads mostly find nothing new: those that are answered by now are taken together.
+    fn take_reads(&mut self, first: Event) {
+        let mut reads = vec![first];
+        let mut other = None;
+        while other.is_none()
+            && let Some(done) = self.tasks.try_join_next_with_id()
+        {
+            let event = self.completed(done);
+            if matches!(event, Event::Read { .. }) {
+                reads.push(event);
+            } else {
+                other = Some(event);
+            }
+        }
+        let now = self.driver.clock.now();
+        let commands = self.driver.agent.handle_all(now, reads);
+        let events = self.perform_all(commands);
+        events.into_iter().chain(other).for_each(|event| self.turn(event));
+        self.show();
     }
 
     fn drifted(&mut self) -> Option<Event> {
@@ -206,6 +247,13 @@ impl Turning {
     }
 
     fn start(&mut self, command: Command) {
+        if matches!(command, Command::Read { .. }) {
+            if self.reads >= MOST_READS {
+                self.waiting.push_back(command);
+                return;
+            }
+            self.reads += 1;
+        }
         let outside = self.driver.outside.clone();
         let task = self.tasks.spawn_local(tasks::carry_out(outside, command.clone()));
         self.started.insert(task.id(), command);
@@ -238,6 +286,9 @@ impl Turning {
 
     /// Shows the agent to the listeners and in `status.json`.
     fn show(&mut self) {
+        if !self.driver.agent.stirred() {
+            return;
+        }
         let view = self.driver.agent.view(self.driver.clock.now());
         if *self.driver.view.borrow() == view {
             return;

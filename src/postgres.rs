@@ -11,11 +11,14 @@ use std::time::Duration;
 
 use tokio::sync::watch as channel;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 
 use crate::error::{Class, Failure, chain};
 use crate::lease::RoleId;
 use crate::secret::{Credential, Secret};
 use crate::snapshot::Connection;
+
+// Types given ahead make each question one exchange with the server instead of three.
 
 /// `session_user` is who logged in; a role may be set to act as its group, which `current_user`
 /// would name.
@@ -41,15 +44,20 @@ pub async fn probe(connection: &Connection, credential: &Credential) -> Result<R
     for host in &connection.hosts {
         let doing = doing("log in to", connection, credential, host);
         let asked = session::open(connection, credential, host, &doing, async |client| {
-            client.query_one(OWN_ROLE, &[]).await?.try_get::<_, RoleId>(0)
+            let rows = client.query_typed(OWN_ROLE, &[]).await?;
+            rows.first().map(|row| row.try_get::<_, RoleId>(0)).transpose()
         });
         match asked.await {
-            Ok(role) if found.is_some_and(|other| other != role) => {
+            Ok(None) => {
+                let text = format!("{doing}: the role is gone");
+                unreached = Some(Failure::new(Class::Again { after: None }, text));
+            }
+            Ok(Some(role)) if found.is_some_and(|other| other != role) => {
                 let text = format!("{doing}: the role has another oid than on the hosts before");
                 let hint = "the hosts of one connection must be one cluster";
                 return Err(Failure::new(Class::Ours, text).hint(hint));
             }
-            Ok(role) => found = Some(role),
+            Ok(role) => found = role,
             Err(failure) => match failure.class {
                 Class::Again { .. } | Class::Unclear => unreached = Some(failure),
                 Class::Denied => refused = Some(failure),
@@ -85,7 +93,8 @@ pub async fn count(
     for host in &connection.hosts {
         let doing = doing("count sessions on", connection, credential, host);
         let rows = session::open(connection, credential, host, &doing, async |client| {
-            client.query(SESSIONS, &[&roles]).await?.iter().map(session_count).collect()
+            let rows = client.query_typed(SESSIONS, &[(&roles, Type::OID_ARRAY)]).await?;
+            rows.iter().map(session_count).collect()
         });
         let seen: Vec<(RoleId, u64)> = rows.await?;
         let mut of_host: BTreeMap<RoleId, u64> = roles.iter().map(|role| (*role, 0)).collect();

@@ -8,6 +8,7 @@ mod advice;
 mod answer;
 mod auth;
 mod error;
+mod folder;
 mod kv;
 mod leases;
 mod names;
@@ -119,6 +120,7 @@ struct Inner {
     wire: wire::Wire,
     auth: Auth,
     hash_key: hmac::Key,
+    folders: folder::Folders,
 }
 
 impl Vault {
@@ -138,6 +140,7 @@ impl Vault {
                 wire: wire::Wire::new(settings, observer)?,
                 auth: settings.auth.clone(),
                 hash_key: hmac::Key::new(hmac::HMAC_SHA256, hash_key),
+                folders: folder::Folders::default(),
             }),
         })
     }

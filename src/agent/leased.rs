@@ -214,6 +214,12 @@ impl Leased {
         self.kept.leases().map(|lease| lease.session).chain(issuing)
     }
 
+    /// Sessions of the leases that Vault is asked about now and then.
+    pub fn looked_at(&self) -> impl Iterator<Item = SessionId> + '_ {
+        let kept = self.kept.leases().filter(|lease| lease.kept() && !lease.lost);
+        kept.map(|lease| lease.session)
+    }
+
     /// When the visible lease ends unless it is renewed.
     pub fn expires(&self) -> Option<Moment> {
         self.kept.current.as_ref().filter(|lease| !lease.lost).map(|lease| lease.expires)
@@ -234,19 +240,6 @@ impl Leased {
         self.kept.leases().count()
     }
 
-    /// The lease to publish; `visible` is the version that readers see.
-    fn best(&self, now: Moment, visible: Option<&Version>) -> Option<&Lease> {
-        let fresh = self.kept.candidate.as_ref().filter(|new| new.ready && new.lease.works(now));
-        // What is visible stays in the set though it ended; nothing that ended enters it.
-        let stays = |lease: &&Lease| lease.works(now) || visible == Some(&version(lease));
-        fresh.map(|new| &new.lease).or_else(|| self.kept.current.as_ref().filter(stays))
-    }
-
-    /// Which value is to be published.
-    pub fn version(&self, now: Moment, visible: Option<&Version>) -> Option<Version> {
-        self.best(now, visible).map(version)
-    }
-
     /// The value to publish.
     pub fn value(
         &self,
@@ -254,13 +247,25 @@ impl Leased {
         visible: Option<&Version>,
         session: &Session,
     ) -> Option<Value> {
-        let best = self.best(now, visible)?;
+        let best = self.to_show(now, visible)?;
         let before = self.kept.current.as_ref().filter(|lease| lease.version() != best.version());
         let mut value = self.as_value(best, before.filter(|lease| lease.works(now)), now);
         // It dies with the token that made it, which need not be the one in use.
         let token = session.expires_of(best.session);
         value.expires = value.expires.map(|end| token.map_or(end, |token| end.min(token)));
         Some(value)
+    }
+
+    /// The version of that value.
+    pub fn version(&self, now: Moment, visible: Option<&Version>) -> Option<&Version> {
+        self.to_show(now, visible).map(Lease::version)
+    }
+
+    fn to_show(&self, now: Moment, visible: Option<&Version>) -> Option<&Lease> {
+        let fresh = self.kept.candidate.as_ref().filter(|new| new.ready && new.lease.works(now));
+        // What is visible stays in the set though it ended; nothing that ended enters it.
+        let stays = |lease: &&Lease| lease.works(now) || visible == Some(lease.version());
+        fresh.map(|new| &new.lease).or_else(|| self.kept.current.as_ref().filter(stays))
     }
 
     fn as_value(&self, lease: &Lease, before: Option<&Lease>, now: Moment) -> Value {
@@ -346,7 +351,7 @@ impl Leased {
         let online = around.session.token().is_some();
         let visible = self.kept.current.as_ref().map(Lease::version);
         let leases = self.kept.leases().filter_map(|lease| {
-            let measure = visible.as_ref() == Some(&lease.version()) && !around.stopping;
+            let measure = visible == Some(lease.version()) && !around.stopping;
             lease.due(online, measure, self.policy.lookup)
         });
         let leases = leases.chain(self.spent_due()).min();
@@ -429,5 +434,5 @@ impl Kept {
 }
 
 fn version(lease: &Lease) -> Version {
-    lease.version()
+    lease.version().clone()
 }

@@ -18,6 +18,11 @@ use crate::secret::Secret;
 use crate::snapshot::{Content, Fields, SecretName, Value, Version};
 use crate::time::Moment;
 
+/// The part of the pause between two polls that one may be early. As it is also how far polls of
+/// one agent drift apart, all that have the same pause come to be asked together: many secrets
+/// need one wake-up, and answers that find a warm processor.
+const SPREAD: f64 = 0.05;
+
 /// A polled secret.
 pub struct Polled {
     name: SecretName,
@@ -70,9 +75,19 @@ impl Polled {
         self.policy.required
     }
 
+    /// Whether the last read failed.
+    pub fn failing(&self) -> bool {
+        self.failure.is_some()
+    }
+
     /// Whether there was an answer, good or bad.
     pub fn settled(&self) -> bool {
         self.settled
+    }
+
+    /// The version of the last good value.
+    pub fn version(&self) -> Option<&Version> {
+        self.kept.as_ref().map(|kept| &kept.version)
     }
 
     /// The last good value.
@@ -85,21 +100,22 @@ impl Polled {
         })
     }
 
-    /// Which value that is.
-    pub fn version(&self) -> Option<Version> {
-        self.kept.as_ref().map(|kept| kept.version.clone())
-    }
-
     /// When [`Polled::step`] has something to do.
-    pub fn due(&self, online: bool) -> Option<Moment> {
-        let idle = self.asked.is_none() && !self.stopped;
-        (online && idle).then(|| self.retry.not_before(self.read_at))
+    pub fn due(&self) -> Option<Moment> {
+        let idle = !self.asking() && !self.stopped;
+        idle.then(|| self.retry.not_before(self.read_at))
     }
 
-    /// Asks when it is time.
-    pub fn step(&mut self, cx: &mut Context, token: Option<&Secret>) {
-        let Some(token) = token else { return };
-        if self.due(true).is_none_or(|at| at > cx.now) {
+    /// Whether it is being read.
+    pub fn asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Asks where it is due, or soon will be: this is called when a poll of any secret is due, and
+    /// what comes along needs no wake-up of its own.
+    pub fn step(&mut self, cx: &mut Context, token: &Secret) {
+        let soon = schedule::portion(self.policy.poll, SPREAD);
+        if self.due().is_none_or(|at| at > cx.now + soon) {
             return;
         }
         let op = cx.op();
@@ -117,19 +133,19 @@ impl Polled {
         self.asked == Some(op)
     }
 
-    /// Takes a reading; `true` when the read was denied.
-    pub fn read(&mut self, cx: &mut Context, result: Result<Reading, Failure>) -> bool {
+    /// Takes a reading. It is kept for the next process where something was `published`; before
+    /// that the next process may as well read it itself.
+    pub fn read(&mut self, cx: &mut Context, result: Result<Reading, Failure>, published: bool) {
         self.asked = None;
         self.settled = true;
-        // A spread of a tenth keeps a fleet, and the secrets of one agent, from asking together.
-        let poll = schedule::portion(self.policy.poll, 0.9 + 0.1 * cx.jitter());
+        // Spread, so that a fleet does not ask together.
+        let poll = schedule::portion(self.policy.poll, 1.0 - SPREAD * cx.jitter());
         self.read_at = cx.now + poll;
         match result {
             Ok(Reading::Leased(failure)) => {
                 self.stopped = true;
                 self.failure = Some(failure.clone());
                 cx.record(Record::ReadStopped { secret: self.name.clone(), failure });
-                false
             }
             Ok(Reading::New { version, fields }) => {
                 self.succeeded();
@@ -140,15 +156,14 @@ impl Polled {
                 let source = self.policy.source.clone();
                 let (fields, obtained) = (Arc::new(fields), cx.now);
                 self.kept = Some(Kept { source, version, fields, obtained });
-                cx.dirty();
-                false
+                if published {
+                    cx.dirty();
+                }
             }
             Ok(Reading::Same) => {
                 self.succeeded();
-                false
             }
             Err(failure) => {
-                let denied = failure.class == Class::Denied;
                 let usual = self.read_at;
                 cx.back_off(&mut self.retry, None, &failure);
                 // Vault works and has nothing better: it is asked at the usual pace, and sooner
@@ -165,7 +180,6 @@ impl Polled {
                     let (secret, stale) = (self.name.clone(), self.kept.is_some());
                     cx.record(Record::ReadFailed { secret, failure, stale });
                 }
-                denied
             }
         }
     }

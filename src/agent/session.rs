@@ -62,6 +62,8 @@ pub struct Surroundings {
     pub overlap: Duration,
     /// Sessions that still have leases.
     pub in_use: BTreeSet<SessionId>,
+    /// Sessions with a lease that Vault is asked about: its answer tells of the token too.
+    pub proved: BTreeSet<SessionId>,
     /// When the first lease in use ends.
     pub first_expiry: Option<Moment>,
 }
@@ -148,8 +150,8 @@ impl Session {
     /// When [`Session::step`] has something to do.
     pub fn due(&self, around: &Surroundings, stopping: bool) -> Option<Moment> {
         let all = self.kept.up.iter().chain(&self.kept.old);
-        let requests =
-            all.clone().filter(|up| up.asked.is_none()).map(|up| up.next(around).0).min();
+        let idle = all.clone().filter(|up| up.asked.is_none());
+        let requests = idle.filter_map(|up| up.next(around)).map(|(due, _)| due).min();
         let ends = all.filter_map(|up| up.expires).min();
         let login = if stopping { None } else { self.wants_login(around) };
         let idle = self

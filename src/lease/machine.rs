@@ -200,8 +200,8 @@ impl Lease {
     }
 
     /// The same, to tell one value of a secret from the next.
-    pub fn version(&self) -> Version {
-        self.version.get_or_init(|| self.grant.lease_id.short_hash().into()).clone()
+    pub fn version(&self) -> &Version {
+        self.version.get_or_init(|| self.grant.lease_id.short_hash().into())
     }
 
     /// The latest moment to which renewals can carry it, as far as is known.
@@ -332,7 +332,8 @@ impl Lease {
             Goal::Keep if measure && self.learnable() => (at_once, Ask::Measure),
             Goal::Keep => {
                 // A look that keeps failing must not stand before a renewal that is due.
-                let look = (self.retry.not_before(self.seen + lookup), Ask::Lookup);
+                let look = schedule::look_at(self.issued, self.seen, lookup, self.spread);
+                let look = (self.retry.not_before(look), Ask::Lookup);
                 let renew = (self.renew_at, Ask::Renew);
                 if self.renewable() && renew.0 <= look.0 { renew } else { look }
             }

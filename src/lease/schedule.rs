@@ -36,6 +36,17 @@ pub fn renew_at(granted: Moment, term: Duration, jitter: f64) -> Moment {
     granted + portion(term, 0.70 + 0.09 * jitter.clamp(0.0, 1.0))
 }
 
+/// The next look at something that was seen at `seen`: one in each interval of `every` since
+/// `origin`, at a point of it that `spread` chooses, so that agents started together do not look
+/// together.
+pub fn look_at(origin: Moment, seen: Moment, every: Duration, spread: f64) -> Moment {
+    let every = every.max(Duration::from_millis(1));
+    let first = origin + portion(every, spread);
+    let passed = seen.since(first).as_micros() / every.as_micros();
+    let next = first + every.saturating_mul(u32::try_from(passed).unwrap_or(u32::MAX));
+    if next > seen { next } else { next + every }
+}
+
 /// Wait before try number `attempt` + 1: full jitter under a ceiling that doubles from 1 s to 60 s,
 /// at most a quarter of `remaining`, so that several tries fit into what is left.
 pub fn retry_after(attempt: u32, remaining: Option<Duration>, jitter: f64) -> Duration {
@@ -201,6 +212,21 @@ mod tests {
         ] {
             let due = renew_at(at(0), Duration::from_secs(term), jitter);
             assert!(at(low) <= due && due <= at(high), "{term} {jitter}: {due:?}");
+        }
+    }
+
+    #[test]
+    fn looks_come_once_in_each_interval_at_a_point_of_their_own() {
+        for (seen, spread, due) in [
+            (100, 0.0, 110),
+            (100, 0.5, 105),
+            (104, 0.5, 105),
+            (105, 0.5, 115),
+            (100, 1.0, 110),
+            (1004, 0.5, 1005),
+        ] {
+            let next = look_at(at(100), at(seen), Duration::from_secs(10), spread);
+            assert_eq!(next, at(due), "{seen} {spread}");
         }
     }
 

@@ -21,7 +21,7 @@ use crate::vault::wire::Call;
 use crate::vault::{Vault, names};
 
 #[derive(Deserialize)]
-struct Metadata {
+pub(super) struct Metadata {
     current_version: u64,
     #[serde(default)]
     versions: BTreeMap<String, VersionState>,
@@ -33,6 +33,19 @@ struct VersionState {
     deletion_time: String,
     #[serde(default)]
     destroyed: bool,
+}
+
+impl Metadata {
+    /// The version that is `wanted`, else the newest; `None` where it is deleted, or may be by now:
+    /// a deletion may be set for later, and only a read tells whether it has happened.
+    pub(super) fn whole(&self, wanted: Option<u64>) -> Option<Version> {
+        let wanted = wanted.unwrap_or(self.current_version).to_string();
+        let whole = self
+            .versions
+            .get(&wanted)
+            .is_some_and(|version| !version.destroyed && version.deletion_time.is_empty());
+        whole.then(|| wanted.into())
+    }
 }
 
 #[derive(Deserialize)]
@@ -90,6 +103,12 @@ impl Vault {
         version: Option<u64>,
         known: &Version,
     ) -> Result<bool, Failure> {
+        let (wire, folders) = (&self.inner.wire, &self.inner.folders);
+        if version.is_none()
+            && let Some(current) = folders.is_current(wire, token, (mount, path), known).await
+        {
+            return Ok(current);
+        }
         let call = Call {
             operation: Operation::ReadMetadata,
             doing: format!("read `{mount}/metadata/{path}`"),
@@ -102,13 +121,7 @@ impl Vault {
             let class = Class::Again { after: None };
             return Err(call.failure(class, "vault's answer has no `current_version`"));
         };
-        let wanted = version.unwrap_or(metadata.current_version).to_string();
-        // A deletion may be set for later; only a read tells whether it has happened.
-        let whole = metadata
-            .versions
-            .get(&wanted)
-            .is_some_and(|version| !version.destroyed && version.deletion_time.is_empty());
-        Ok(whole && wanted == **known)
+        Ok(metadata.whole(version).as_ref() == Some(known))
     }
 }
 

@@ -22,9 +22,8 @@ use crate::vault::{ClientCertificate, Settings};
 pub(super) use refusal::{refusal, refusal_of_ours};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Shorter than what servers and balancers commonly keep an idle connection, so that a request
-/// rarely meets one that is just being closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// As many reads as are under way at once.
+const IDLE_CONNECTIONS: usize = 8;
 
 /// One client, made anew when a TLS file changes.
 pub(super) struct Clients {
@@ -116,7 +115,10 @@ impl Files {
             .referer(false)
             .http1_only()
             .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT);
+            // The other side closes what is idle too long, and the kernel's keep-alive notices one
+            // that is gone; a clock of our own for that would wake us for nothing.
+            .pool_idle_timeout(None)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS);
         let mut what = "ready the vault client".to_owned();
         let refuse = |what: &str, why: &str| Failure::new(Class::Ours, format!("{what}: {why}"));
         if !self.tls {

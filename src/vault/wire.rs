@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Class, Failure, chain};
 use crate::secret::Secret;
-use crate::time::Clock;
+use crate::time::{Clock, Moment};
 use crate::vault::answer::Envelope;
 use crate::vault::error::{Operation, absence, classify, errors, label, one_line, quotable};
 use crate::vault::{Observer, Settings, advice, names, tls};
@@ -75,6 +75,10 @@ impl Wire {
             clock: Clock::resume(None),
             observer,
         })
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     pub(super) fn address(&self) -> &str {

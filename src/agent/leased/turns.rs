@@ -19,10 +19,10 @@ impl Leased {
     pub(super) fn step_leases(&mut self, cx: &mut Context, around: &Surroundings) {
         let token = around.session.token().map(|(_, token)| token);
         let lookup = self.policy.lookup;
-        let visible = self.kept.current.as_ref().map(Lease::version);
+        let visible = self.kept.current.as_ref().map(|lease| lease.version().clone());
         let mut turns = Vec::new();
         for lease in self.kept.leases_mut() {
-            let measure = visible.as_ref() == Some(&lease.version()) && !around.stopping;
+            let measure = visible.as_ref() == Some(lease.version()) && !around.stopping;
             let turn = lease.step(cx, token, measure, lookup);
             if turn != Turn::Quiet {
                 turns.push((turn, Facts::of(lease, cx.now)));

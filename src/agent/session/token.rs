@@ -114,7 +114,8 @@ impl Up {
         self.renewable && self.end().is_none_or(|end| expires + Duration::from_secs(1) < end)
     }
 
-    pub(super) fn next(&self, around: &Surroundings) -> (Moment, Ask) {
+    /// The next request and when it is due.
+    pub(super) fn next(&self, around: &Surroundings) -> Option<(Moment, Ask)> {
         let at_once = Moment::from_micros(0);
         let (due, ask) = if self.ending {
             (at_once, Ask::Revoke)
@@ -127,11 +128,24 @@ impl Up {
         } else if around.started && self.life == Life::Limited {
             (at_once, Ask::Measure)
         } else {
+            // Who may ask about a lease under it learns by that whether the token lives.
+            let proved = self.looked_up && around.proved.contains(&self.id);
+            let renew = self.gains().then_some((self.renew_at, Ask::Renew));
             // A lookup that keeps failing must not stand before a renewal that is due.
-            let look = (self.retry.not_before(self.seen + around.lookup), Ask::Lookup);
-            if self.gains() && self.renew_at <= look.0 { (self.renew_at, Ask::Renew) } else { look }
+            let look = self.retry.not_before(self.seen + around.lookup);
+            let look = (!proved).then_some((look, Ask::Lookup));
+            match (renew, look) {
+                (Some(renew), Some(look)) => {
+                    if renew.0 <= look.0 {
+                        renew
+                    } else {
+                        look
+                    }
+                }
+                (renew, look) => renew.or(look)?,
+            }
         };
-        (self.retry.not_before(due), ask)
+        Some((self.retry.not_before(due), ask))
     }
 
     /// When its successor should log in.
@@ -144,10 +158,7 @@ impl Up {
         if self.asked.is_some() {
             return;
         }
-        let (due, ask) = self.next(around);
-        if due > cx.now {
-            return;
-        }
+        let Some((_, ask)) = self.next(around).filter(|(due, _)| *due <= cx.now) else { return };
         let op = cx.op();
         self.asked = Some((op, ask));
         let token = self.token.clone();

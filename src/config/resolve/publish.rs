@@ -28,7 +28,7 @@ const TEMPORARY: &str = ".new-";
 const DEEPEST: usize = 16;
 
 /// More files are a mistake.
-const MOST_FILES: usize = 256;
+const MOST_FILES: usize = 1024;
 
 /// Where to publish, or nothing where a problem was written down.
 pub(super) fn settings(top: &Section<'_>, keep: Duration) -> Option<Settings> {

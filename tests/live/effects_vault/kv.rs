@@ -34,6 +34,13 @@ impl Kv {
         Source::Kv { mount: self.mount.clone(), path: "team/app db".into(), version: None }
     }
 
+    async fn token_for(&self, name: &str, rules: &str) -> Secret {
+        let policy = format!("{name}-{}", self.mount);
+        let body = json!({ "policy": rules });
+        self.admin.call("POST", &format!("sys/policies/acl/{policy}"), body).await;
+        self.admin.token(json!({ "policies": [policy], "ttl": "1h" })).await
+    }
+
     async fn read(&self, known: Option<&str>) -> Result<Reading, leasehold::error::Failure> {
         let known: Option<Version> = known.map(Into::into);
         self.watched.vault.read(&self.token, &self.source(), known.as_ref()).await
@@ -203,4 +210,44 @@ async fn a_namespace_has_its_own_secrets() {
     let nowhere = Watched::new(&nowhere);
     let failure = nowhere.vault.read(&kv.token, &source, None).await.unwrap_err();
     assert!(failure.text.contains("namespace not found"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_folder_of_many_secrets_is_asked_about_at_once_where_that_is_allowed() {
+    let kv = Kv::make().await;
+    let source = |number: u32| {
+        let path = format!("many/s{number}");
+        Source::Kv { mount: kv.mount.clone(), path, version: None }
+    };
+    for number in 0..10 {
+        let path = format!("{}/data/many/s{number}", kv.mount);
+        kv.admin.call("POST", &path, json!({ "data": { "key": "x" } })).await;
+    }
+    let read = format!(r#"path "{}/metadata/*" {{ capabilities = ["read"] }}"#, kv.mount);
+    let list =
+        format!(r#"path "{}/detailed-metadata/many/" {{ capabilities = ["list"] }}"#, kv.mount);
+    let narrow = kv.token_for("read", &read).await;
+    let wider = kv.token_for("list", &format!("{read}\n{list}")).await;
+    let known: Version = "1".into();
+    for (token, asked) in [(&wider, 7 + 1), (&narrow, 7 + 1 + 3)] {
+        let watched = Watched::new(&settings(&kv.admin.address));
+        let read = async |number| {
+            let read = watched.vault.read(token, &source(number), Some(&known)).await.unwrap();
+            assert!(matches!(read, Reading::Same), "{number}");
+        };
+        for number in 0..7 {
+            read(number).await;
+        }
+        tokio::join!(read(7), read(8), read(9));
+        assert_eq!(watched.requests().len(), asked);
+    }
+
+    let path = format!("{}/data/many/s3", kv.mount);
+    kv.admin.call("POST", &path, json!({ "data": { "key": "y" } })).await;
+    let watched = Watched::new(&settings(&kv.admin.address));
+    for number in (0..10).filter(|number| *number != 3) {
+        watched.vault.read(&kv.token, &source(number), Some(&known)).await.unwrap();
+    }
+    let read = watched.vault.read(&kv.token, &source(3), Some(&known)).await.unwrap();
+    assert_eq!(new(read).0, "2");
 }

@@ -10,7 +10,7 @@ PYTHON := target/tools/venv/bin/python
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help demo test soak fuzz check size tools
+.PHONY: help demo test soak fuzz bench check size tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -85,6 +85,12 @@ size: ## build the release binary; it stays below 10 MB, and at rest below 10 Mi
 	@$(TOOLS) servers
 	cargo build --release --bin leasehold
 	@$(PYTHON) tests/support/size.py $(TARGET)/release/leasehold
+
+bench: ## beside `bao agent`, with targets; QUICK=1 is shorter, FLEET=200 starts so many at once
+	@$(TOOLS) servers
+	cargo build --release --bin leasehold
+	@$(PYTHON) tests/bench/bench.py $(TARGET)/release/leasehold \
+		$(if $(QUICK),--quick) $(if $(FLEET),--fleet $(FLEET))
 
 tools: ## install what the others need: OpenBao, PostgreSQL, cargo-deny
 	@$(TOOLS) servers node deny

@@ -53,7 +53,7 @@ else
 		; code=$$?; tests/support/report.py $(SOAK_REPORT); exit $$code
 endif
 	LEASEHOLD_SIM_ROTATIONS=$${LEASEHOLD_SIM_ROTATIONS:-1000000} \
-		cargo test --test core -- --nocapture promises_hold_through_a_hundred_thousand_rotations
+		cargo test --test core -- --nocapture promises_hold_in_every_weather
 
 # libFuzzer with the stable compiler: what it needs is in `tests/fuzz/instrument.sh`. The lock file is
 # that of the program, so that the same dependencies are fuzzed.

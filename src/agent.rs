@@ -472,7 +472,9 @@ impl Agent {
         }
         let visible = self.publication.visible();
         let due = self.targets.values().filter_map(|target| target.due(visible)).min();
-        if !stopping && due.is_some_and(|at| at <= now) {
+        // Nobody is told of a set that is about to be replaced.
+        let telling = !stopping && !self.publication.publishing();
+        if telling && due.is_some_and(|at| at <= now) {
             let values = self.values(now);
             let (generation, visible) = (self.publication.generation(), self.publication.visible());
             for target in self.targets.values_mut() {
@@ -570,6 +572,7 @@ impl Agent {
         let publication = self.publication.due(self.publishable(now).as_ref());
         let visible = self.publication.visible();
         let targets = self.targets.values().filter_map(|target| target.due(visible)).min();
+        let targets = targets.filter(|_| !self.publication.publishing());
         let all = [session, leased, retired, polled, issue, publication, targets];
         all.into_iter().flatten().min()
     }

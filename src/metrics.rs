@@ -284,6 +284,7 @@ impl Metrics {
             | Record::SessionRenewed { .. }
             | Record::SessionRenewalFailed { .. }
             | Record::SessionLookupFailed { .. }
+            | Record::LookupFailed { .. }
             | Record::SessionEnding { .. }
             | Record::SessionLost { .. }
             | Record::SessionEnded

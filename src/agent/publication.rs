@@ -108,6 +108,11 @@ impl Publication {
         [publish, self.repair.due()].into_iter().flatten().min()
     }
 
+    /// Whether a set is on its way to readers.
+    pub fn publishing(&self) -> bool {
+        self.under_way.is_some()
+    }
+
     /// Publishes what differs from what is visible, and repairs.
     pub fn step(
         &mut self,

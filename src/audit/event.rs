@@ -84,6 +84,8 @@ pub enum Record {
     LeaseRenewed { secret: SecretName, lease: String, ttl: Duration },
     /// A renewal failed and is tried again; the credential is kept.
     RenewalFailed { secret: SecretName, lease: String, failure: Failure, remaining: Duration },
+    /// Vault could not be asked whether a lease lives; tried again.
+    LookupFailed { secret: SecretName, lease: String, failure: Failure },
     /// Vault no longer knows a lease that should live, or it ran out.
     LeaseLost { secret: SecretName, lease: String, cause: String },
     /// A new credential took over.

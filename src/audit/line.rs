@@ -112,6 +112,14 @@ pub fn line(record: &Record) -> Line {
             let message = "Vault cannot be asked about the token, trying again";
             Line::new("session_lookup_failed", Warn, message).failure(failure)
         }
+        Record::LookupFailed { secret, lease, failure } => {
+            let message =
+                format!("Vault cannot be asked about the login for `{secret}`, trying again");
+            Line::new("lookup_failed", Warn, message)
+                .text("secret", secret)
+                .text("lease", lease)
+                .failure(failure)
+        }
         Record::SessionEnding { remaining } => {
             Line::new("session_ending", Info, "token nears its end, logging in anew")
                 .span("remaining_seconds", *remaining)

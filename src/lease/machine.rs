@@ -65,6 +65,9 @@ pub struct Lease {
     put_back: bool,
     #[serde(skip)]
     version: OnceLock<Version>,
+    /// It is let run out, taken for lost: an answer that shows it alive takes that back.
+    #[serde(default)]
+    fading: bool,
     #[serde(skip)]
     asked: Option<(Op, Ask)>,
     #[serde(skip)]
@@ -110,6 +113,8 @@ pub enum Turn {
     Renewed(Duration),
     /// Not renewed; tried again.
     RenewalFailed(Failure),
+    /// Vault could not be asked about it; tried again.
+    LookFailed(Failure),
     /// Its longest life is known: so much is left.
     Learned(Duration),
     /// Its longest life cannot be known.
@@ -152,6 +157,7 @@ impl Lease {
             seen: sent,
             put_back: false,
             version: OnceLock::new(),
+            fading: false,
             asked: None,
             retry: Retry::default(),
             doubted: false,
@@ -266,8 +272,16 @@ impl Lease {
         if self.kept() {
             let deadline = cx.now + TOLERANCE;
             self.goal = Goal::Drain { deadline, for_stop: false, sent: true, checked: true };
+            self.fading = true;
             self.retry = Retry::default();
             cx.dirty();
+        }
+    }
+
+    /// It was taken for lost, and Vault says that it lives: it is ended by evidence like any other.
+    fn recover(&mut self, now: Moment, end: Moment) {
+        if std::mem::take(&mut self.fading) && now + TOLERANCE < end {
+            (self.lost, self.goal) = (false, Goal::Keep);
         }
     }
 
@@ -463,6 +477,7 @@ impl Lease {
                     self.retry = Retry::default();
                 }
                 self.seen = sent;
+                self.recover(cx.now, sent + term.ttl);
                 match ask {
                     Ask::Renew | Ask::PutBack => self.renewed(cx, ask, sent, term.ttl),
                     Ask::Measure => self.measured(sent, term.ttl),
@@ -550,7 +565,8 @@ impl Lease {
     fn refused(&mut self, cx: &mut Context, ask: Ask, failure: Failure) -> Turn {
         let left = cx.now.until(self.expires);
         cx.back_off(&mut self.retry, Some(left), &failure);
-        if failure.class == Class::Gone {
+        let kept = self.kept();
+        if failure.class == Class::Gone && (ask != Ask::Prolong || kept) {
             return self.gone(ask);
         }
         match ask {
@@ -578,7 +594,7 @@ impl Lease {
                     self.seen = cx.now;
                     self.doubted = false;
                 }
-                Turn::Quiet
+                if kept { Turn::LookFailed(failure) } else { Turn::Quiet }
             }
             Ask::Shorten => match self.goal {
                 Goal::Drain { deadline, .. } if cx.now >= deadline => {

@@ -641,7 +641,12 @@ impl World {
             let endless = world.vault.token_max.is_none() && !child;
             let (lag, ghost) = (world.weather.lag, world.ledger.ghost);
             let result = match (failure, world.vault.tokens.get_mut(token.expose())) {
-                (Some(failure), _) => Err(failure),
+                (Some(failure), life) => {
+                    if let Some(life) = life.filter(|_| failure.class == Class::Gone) {
+                        life.muddied = true;
+                    }
+                    Err(failure)
+                }
                 (None, Some(life)) if life.alive && life.born + lag <= now => {
                     let period = world.vault.token_ttl;
                     let ttl = match increment {

@@ -70,6 +70,9 @@ impl Leased {
                 let remaining = facts.remaining;
                 cx.record(Record::RenewalFailed { secret, lease, failure, remaining });
             }
+            Turn::LookFailed(failure) => {
+                cx.record(Record::LookupFailed { secret, lease, failure });
+            }
             Turn::Learned(remaining) => {
                 cx.record(Record::MaximumLearned { secret, lease, remaining });
                 let fits =

@@ -219,6 +219,8 @@ impl Up {
             }
             Ask::Measure => {
                 self.life = self.expires.map_or(Life::Endless, Life::Ends);
+                // Its term is put back at once.
+                self.expires = self.expires.map(|end| end.min(sent + self.term));
             }
             Ask::Renew | Ask::PutBack => {
                 self.put_back = false;

@@ -27,6 +27,7 @@ pub(crate) fn every_record() -> Vec<Record> {
         Record::SessionRenewed { ttl: Some(span) },
         Record::SessionRenewalFailed { failure: failure() },
         Record::SessionLookupFailed { failure: failure() },
+        Record::LookupFailed { secret: secret(), lease: lease(), failure: failure() },
         Record::SessionEnding { remaining },
         Record::SessionLost { cause: cause() },
         Record::SessionEnded,

@@ -137,7 +137,7 @@ async fn run(name: &'static str, pace: Pace, fault: Fault) {
         })
         .await;
     let named: &[Named<'_>] = match fault {
-        Fault::Sealed => &[Named { event: "session_lookup_failed", text: "answered 503" }],
+        Fault::Sealed => &[Named { event: "lookup_failed", text: "answered 503" }],
         Fault::StepDown | Fault::LeaderKilled | Fault::StandbyLags(_) => &[],
     };
     trial.finish(named).await;

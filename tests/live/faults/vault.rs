@@ -20,7 +20,7 @@ struct Fault {
 const ALL: &str = "";
 const ISSUE: &str = "/creds/";
 const LEASES: &str = "/sys/leases/";
-const LOOKUP: &str = "session_lookup_failed";
+const LOOKUP: &str = "lookup_failed";
 
 const fn fault(
     verdict: Verdict,

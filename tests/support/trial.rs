@@ -195,6 +195,7 @@ impl Trial {
             }
         })
         .await;
+        let stopped = now();
         let status = agent.terminate(secs(30)).await;
         let left = left_over(&world).await;
 
@@ -226,7 +227,7 @@ impl Trial {
         assert!(missing.is_empty(), "{name}: nothing in the log says {missing:?} with a hint");
         // A fault that ends logins ends those on their way out too.
         if excused == 0 {
-            watch.assert_kept(pace.grace);
+            watch.assert_kept(pace.grace, stopped);
             assert_eq!(log.count("grace_violated"), 0, "{name}");
         }
     }

@@ -10,7 +10,7 @@ use crate::support::program::Program;
 use crate::support::proxy::{Proxy, Verdict};
 use crate::support::trial::leases_held;
 use crate::support::world::{Terms, World};
-use crate::support::{eventually, quiet, secs};
+use crate::support::{becomes, eventually, quiet, secs};
 
 const KILLS: usize = 50;
 
@@ -95,10 +95,10 @@ async fn three_hundred_kills_around_issues_leave_nothing() {
         .await;
         agents.push(agent);
     }
-    eventually("one lease, user and child token for each agent", secs(160), async || {
+    let each = "a lease, a user and a child token for each agent";
+    becomes(each, secs(180), [SERVICES; 3], async || {
         let (leases, users) = (world.leases().await.len(), world.users().await.len());
-        let children = world.bao.children(&world.name).await.len();
-        ([leases, users, children] == [SERVICES; 3]).then_some(())
+        [leases, users, world.bao.children(&world.name).await.len()]
     })
     .await;
     eprintln!("{kills} kills, {unanswered} issues undone, {most} users at most");

@@ -54,6 +54,24 @@ pub async fn eventually<T>(
     }
 }
 
+/// Waits until `condition` gives `wanted`; fails after `limit`, naming `what` and what it gave last.
+pub async fn becomes<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    limit: Duration,
+    wanted: T,
+    mut condition: impl AsyncFnMut() -> T,
+) {
+    let deadline = now() + limit;
+    loop {
+        let found = condition().await;
+        if found == wanted {
+            return;
+        }
+        assert!(now() < deadline, "{what}: {wanted:?}, not {found:?}, after {limit:?}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
 /// Lets time pass while nothing is waited for: to show that something does not happen.
 pub async fn quiet(span: Duration) {
     tokio::time::sleep(span).await;

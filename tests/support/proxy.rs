@@ -1,6 +1,5 @@
 //! An HTTP proxy in front of OpenBao that answers chosen requests by itself, or spoils answers.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -105,9 +104,12 @@ impl Proxy {
                     service_fn(move |request| {
                         let (shared, client, upstream) =
                             (shared.clone(), client.clone(), upstream.clone());
-                        async move {
-                            Ok::<_, Infallible>(shared.answer(request, &client, &upstream).await)
-                        }
+                        // Goes on when the asker is gone. A request that is cut off in the middle
+                        // OpenBao may leave as a database user with no lease, which nobody can end.
+                        let answer = tokio::spawn(async move {
+                            shared.answer(request, &client, &upstream).await
+                        });
+                        async move { answer.await }
                     }),
                 ));
             }

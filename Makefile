@@ -57,7 +57,7 @@ endif
 
 # libFuzzer with the stable compiler: what it needs is in `tests/fuzz/instrument.sh`. The lock file is
 # that of the program, so that the same dependencies are fuzzed.
-FUZZ := config hook render state vault
+FUZZ := config hook render state template vault
 FUZZ_DIR := target/fuzz
 
 fuzz: ## each fuzzer for SECONDS=600; what crashes belongs into tests/fuzz/corpus

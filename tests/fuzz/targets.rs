@@ -27,6 +27,7 @@ pub(crate) const ALL: &[Target] = &[
     ("hook", vault::hook),
     ("render", render),
     ("state", state::state),
+    ("template", template),
     ("vault", vault::vault),
 ];
 
@@ -78,7 +79,7 @@ fn config(data: &[u8]) {
     }
 }
 
-/// Every format that there is.
+/// Every format that there is; templates are a target of their own.
 const FILES: &str = "
 vault: { address: https://vault.internal:8200 }
 secrets:
@@ -91,6 +92,10 @@ publish:
   files:
     app.env: { format: dotenv, secrets: [db, mail] }
     app.json: { format: json, secrets: [db, mail] }
+    app.yaml: { format: yaml, secrets: [db, mail] }
+    db.url: { format: dsn, secret: db }
+    databases.ini: { format: pgbouncer, secret: db, alias: novacore }
+    userlist.txt: { format: userlist, secret: db }
     mail.txt: { format: raw, secret: mail, field: key }
     pg_service.conf: { format: pg_service, secret: db, alias: novacore }
     pgpass: { format: pgpass, secret: db, mode: \"0600\" }
@@ -112,6 +117,21 @@ fn render(data: &[u8]) {
         }
         fields.insert(name, Field::Text(secret(value)));
     }
+    let snapshot = snapshot(credential, fields);
+    // Each by itself: one that refuses a value must not hide the next.
+    for file in FORMATS.iter() {
+        if let Err(failure) = render::render(std::slice::from_ref(file), &snapshot) {
+            no_canary_in(&format!("{failure} {failure:?}"));
+        }
+    }
+}
+
+fn secret(value: String) -> Secret {
+    // Whatever a format refuses, it must not say what it refused.
+    Secret::new(format!("{CANARY}{value}"))
+}
+
+fn snapshot(credential: Credential, fields: BTreeMap<String, Field>) -> Snapshot {
     let connection = Connection {
         hosts: vec!["db-1".into(), "db-2".into()],
         port: 5432,
@@ -130,16 +150,38 @@ fn render(data: &[u8]) {
         ("db".into(), value(database)),
         ("mail".into(), value(Content::Fields(Arc::new(fields)))),
     ]);
-    let snapshot = Snapshot { generation: Generation(1), secrets };
-    // Each by itself: one that refuses a value must not hide the next.
-    for file in FORMATS.iter() {
-        if let Err(failure) = render::render(std::slice::from_ref(file), &snapshot) {
+    Snapshot { generation: Generation(1), secrets }
+}
+
+/// A template's text. What it renders may show a value, what it says of a failure may not.
+fn template(data: &[u8]) {
+    let source = String::from_utf8_lossy(data).into_owned();
+    if source.contains(CANARY) {
+        return;
+    }
+    let names = vec!["db".into(), "mail".into()];
+    let compiled = match render::Template::compile("app.j2".into(), source, names) {
+        Ok(compiled) => compiled,
+        Err(failure) => return no_canary_in(&format!("{failure} {failure:?}")),
+    };
+    let format = render::Format::Template(compiled);
+    let file = render::File { path: "app.toml".into(), mode: 0o440, format };
+    let credential = Credential { username: CANARY.into(), password: secret("'\"".into()) };
+    let nested = Secret::new(format!("{{\"a\": [\"{CANARY}\", null, 1.5]}}"));
+    let fields = [
+        ("key".to_owned(), Field::Text(secret("7".into()))),
+        ("nested".to_owned(), Field::Json(nested)),
+    ];
+    let whole = snapshot(credential, BTreeMap::from(fields));
+    let mut part = whole.clone();
+    part.secrets.remove("mail");
+    for result in [
+        render::render(std::slice::from_ref(&file), &whole).map(drop),
+        render::render(std::slice::from_ref(&file), &part).map(drop),
+        render::try_file(&file, &part),
+    ] {
+        if let Err(failure) = result {
             no_canary_in(&format!("{failure} {failure:?}"));
         }
     }
-}
-
-fn secret(value: String) -> Secret {
-    // Whatever a format refuses, it must not say what it refused.
-    Secret::new(format!("{CANARY}{value}"))
 }

@@ -98,6 +98,10 @@ def raft(directory, binary, count, port, said):
         first.unseal(key)
         leads = lambda node: (node.ask("sys/leader") or {}).get("is_self")
         wait_until("the first node leads", lambda: leads(first))
+        first.bao.token = token
+        # A node that joins votes only when it was stable for ten seconds.
+        stable = {"server_stabilization_time": "1s", "cleanup_dead_servers": False}
+        first.bao.call("POST", "sys/storage/raft/autopilot/configuration", stable)
         for node in nodes[1:]:
             node.start()
             body = {"leader_api_addr": first.bao.address}
@@ -106,11 +110,15 @@ def raft(directory, binary, count, port, said):
         for node in nodes:
             node.bao.token = token
             wait_until(f"{node.name} is in the cluster", lambda node=node: settled(node))
+        wait_until("every node votes", lambda: voters(first) == count)
         named = {node.name: node for node in nodes}
 
         def start(name):
-            named[name].start()
-            named[name].unseal(key)
+            node = named[name]
+            node.start()
+            node.unseal(key)
+            # Else the next leader that is killed could leave no majority.
+            wait_until(f"{name} is back in the cluster", lambda: settled(node))
 
         yield {
             "token": token, "key": key,
@@ -127,6 +135,12 @@ def settled(node):
     with contextlib.suppress(OSError, urllib.error.HTTPError):
         return node.bao.call("GET", "auth/token/lookup-self") is not None
     return False
+
+
+def voters(node):
+    """How many nodes may elect a leader."""
+    found = node.bao.call("GET", "sys/storage/raft/configuration")["data"]["config"]["servers"]
+    return sum(server["voter"] for server in found)
 
 
 class Postmaster:

@@ -40,17 +40,25 @@ pub enum Verdict {
 struct Answer {
     rest: Option<Bytes>,
     length: u64,
-    broken: bool,
+    end: End,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// What there is goes out first.
+    Flushed,
+    Broken,
 }
 
 impl Answer {
     fn whole(bytes: Bytes) -> Self {
-        Self { length: bytes.len() as u64, rest: Some(bytes), broken: false }
+        Self { length: bytes.len() as u64, rest: Some(bytes), end: End::Whole }
     }
 
     fn half(bytes: &Bytes) -> Self {
         let rest = Some(bytes.slice(..bytes.len() / 2));
-        Self { length: bytes.len() as u64, rest, broken: true }
+        Self { length: bytes.len() as u64, rest, end: End::Flushed }
     }
 }
 
@@ -60,12 +68,20 @@ impl Body for Answer {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Poll::Ready(match self.rest.take() {
-            Some(bytes) if !bytes.is_empty() => Some(Ok(Frame::data(bytes))),
-            _ => self.broken.then(|| Err(io::ErrorKind::ConnectionReset.into())),
-        })
+        if let Some(bytes) = self.rest.take().filter(|bytes| !bytes.is_empty()) {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        match self.end {
+            End::Whole => Poll::Ready(None),
+            End::Flushed => {
+                self.end = End::Broken;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            End::Broken => Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into()))),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

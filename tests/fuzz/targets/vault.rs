@@ -1,7 +1,7 @@
 //! Answers of a server that may say anything: Vault's, and those to a notice.
 //!
 //! The first line of an input is `OPERATION STATUS [header: value]`, the rest is the body.
-//! `%TOKEN%` and the like in it stand for what was sent, as a server that repeats it would.
+//! `%TOKEN%`, `%LEASE%`, `%ROLE-ID%` and `%SECRET-ID%` in it stand for secrets.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -106,6 +106,19 @@ struct Input {
     answer: Vec<u8>,
 }
 
+const ALL: &[&str] = &["token", "lease", "role-id", "secret-id"];
+
+/// The secrets that may stand in an answer: a success brings new ones, a refusal can only repeat
+/// what was sent.
+fn told(operation: u32, status: u16) -> &'static [&'static str] {
+    match operation % 10 {
+        _ if status < 300 => ALL,
+        0 => &["role-id", "secret-id"],
+        5..=7 => &["token", "lease"],
+        _ => &["token"],
+    }
+}
+
 fn input(data: &[u8]) -> Option<Input> {
     let end = data.iter().position(|byte| *byte == b'\n')?;
     let line = std::str::from_utf8(&data[..end]).ok()?;
@@ -115,8 +128,13 @@ fn input(data: &[u8]) -> Option<Input> {
     let status: u16 = words.next()?.parse().ok().filter(|it| (200..600).contains(it))?;
     let header = words.next().filter(|it| it.contains(':') && !it.contains(|c: char| c < ' '));
     let mut body = String::from_utf8_lossy(&data[end + 1..]).into_owned();
-    for (name, value) in [("%TOKEN%", "token"), ("%LEASE%", "lease"), ("%ROLE%", "role-id")] {
-        body = body.replace(name, &format!("{CANARY}-{value}"));
+    // The fuzzer has learned the word: a part of it that was never sent is no secret.
+    if body.contains(CANARY) {
+        return None;
+    }
+    for name in told(operation, status) {
+        let placeholder = format!("%{}%", name.to_ascii_uppercase());
+        body = body.replace(&placeholder, &format!("{CANARY}-{name}"));
     }
     if matches!(status, 204 | 304) {
         body.clear();

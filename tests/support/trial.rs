@@ -73,6 +73,9 @@ impl Pace {
     }
 }
 
+/// Whatever event says so.
+pub const ANY: &str = "";
+
 /// A log record that names a fault: this event, with this text somewhere in it, and a hint.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
@@ -202,7 +205,7 @@ impl Trial {
         let rows = log.everything();
         let names = |want: &Named| {
             rows.iter().any(|line| {
-                line.event() == want.event
+                (want.event == ANY || line.event() == want.event)
                     && line.value.to_string().contains(want.text)
                     && !line.text("hint").is_empty()
             })

@@ -24,7 +24,8 @@ use token::Up;
 /// Vault locks a whole role after five refusals, so one credential gets two.
 const REFUSALS: u32 = 2;
 
-/// How often a refused credential's file is looked at again.
+/// How long a credential that was refused waits for its second try, since a standby may not know it
+/// yet, and how often the file of one that was refused for good is looked at again.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
 /// Names one token of ours, to say which leases live under it.
@@ -283,18 +284,18 @@ impl Session {
         around: &Surroundings,
     ) {
         if let (Class::Denied, Some(hash)) = (failure.class, credential) {
+            self.retry.failed(cx.now, REFUSED_WAIT);
             let times = self.kept.refused.entry(hash.clone()).or_insert(0);
             if *times < REFUSALS {
                 *times += 1;
                 cx.dirty();
             }
-            if *times >= REFUSALS {
-                self.retry.failed(cx.now, REFUSED_WAIT);
-                if self.told_refused.insert(hash) {
-                    cx.record(Record::LoginRefused { failure });
-                }
-                return;
+            if *times < REFUSALS {
+                cx.record(Record::LoginFailed { failure, retry_in: REFUSED_WAIT });
+            } else if self.told_refused.insert(hash) {
+                cx.record(Record::LoginRefused { failure });
             }
+            return;
         }
         let left = around.first_expiry.map(|end| cx.now.until(end)).filter(|left| !left.is_zero());
         let retry_in = cx.back_off(&mut self.retry, left, &failure);

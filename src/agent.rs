@@ -43,6 +43,7 @@ use crate::agent::view::View;
 use crate::audit::event::Record;
 use crate::error::{Class, Failure};
 use crate::lease::LeaseTerm;
+use crate::lease::machine::Lease;
 use crate::snapshot::{Generation, SecretName, Value};
 use crate::time::Moment;
 
@@ -61,6 +62,13 @@ pub struct Kept {
     leased: BTreeMap<SecretName, leased::Kept>,
     polled: BTreeMap<SecretName, polled::Kept>,
     acknowledged: BTreeMap<TargetName, Versions>,
+}
+
+impl Kept {
+    /// Every lease that the agent has, the one in use before those on their way in and out.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.leased.values().flat_map(leased::Kept::leases)
+    }
 }
 
 /// The agent.

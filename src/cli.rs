@@ -4,6 +4,7 @@
 //! printed here, once, with its hint on a line of its own.
 
 mod check;
+mod doctor;
 mod rehearse;
 mod run;
 mod trial;
@@ -12,12 +13,13 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::environment::Environment;
-use crate::config::{ConfigError, Override};
+use crate::config::{ConfigError, Override, duration};
 use crate::error::{Class, Failure, chain};
 
 /// Where the configuration is when nobody says.
@@ -38,6 +40,77 @@ enum Command {
     Check(CheckArguments),
     /// Try one rotation of each login out, for real, and end what was made
     Rehearse(RehearseArguments),
+    /// Look at what is there: `doctor leaks` lists leases and database users without an owner
+    #[command(subcommand)]
+    Doctor(DoctorCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum DoctorCommand {
+    /// List every lease and database user that has no owner
+    #[command(after_help = LEAKS_HELP)]
+    Leaks(LeaksArguments),
+}
+
+/// What the flags alone do not teach.
+const LEAKS_HELP: &str = "\
+Compares Vault's leases, the database's users and the states of agents, for each leased secret
+of the configuration. Reads only, unless `--end` is given.
+
+OWNER is
+  nobody    no state that was read knows it. An agent in another pod has a state of its own: name
+            it with --state, or what it holds is taken for nobody's
+  unclear   a user that fits several leases, or one that others fit too; counted where there are
+            more of them than leases
+  young     so new that an agent may be about to take it; not counted
+  draining  an agent has replaced it, and lets it end then
+  ending    an agent is ending it
+A lease is shown by the beginning of its SHA-256, as in the log. A user with no lease in Vault
+(a request that was cut off leaves one at times) ends by its VALID UNTIL only.
+
+It needs a token of an operator, in VAULT_TOKEN or BAO_TOKEN or --token-file, with
+  path \"sys/leases/lookup/MOUNT/creds/ROLE\" { capabilities = [\"list\", \"sudo\"] }
+  path \"sys/leases/lookup\" { capabilities = [\"update\"] }
+  path \"sys/leases/revoke\" { capabilities = [\"update\"] }      for --end
+and asks the database that `connection` names as PGUSER with PGPASSWORD or PGPASSFILE, else by a
+login of an agent's state.
+
+Exit status: 0 nothing is without an owner, 1 something is, 64 wrong command line, 69 Vault or the
+database does not answer, 73 a state cannot be read, 77 Vault or the database refuses, 78 wrong
+configuration.";
+
+#[derive(Args, Debug)]
+struct LeaksArguments {
+    /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The state directory of another agent, beside the configuration's own; may be repeated
+    #[arg(long, value_name = "DIR")]
+    state: Vec<PathBuf>,
+    /// Look at this secret only; may be repeated
+    #[arg(long, value_name = "NAME")]
+    secret: Vec<String>,
+    /// A file with an operator's token, in place of VAULT_TOKEN or BAO_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// What is younger is `young`, and not counted
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = span)]
+    older_than: Duration,
+    /// The names of the role's database users, as a pattern for SQL's LIKE, where the role has a
+    /// username_template [default: v-%-ROLE-%, with the first 8 characters of the role]
+    #[arg(long, value_name = "LIKE")]
+    users: Option<String>,
+    /// Print one JSON document with every lease and user
+    #[arg(long)]
+    json: bool,
+    /// End a lease of OWNER `nobody`, as it stands under LEASE, or `all` of them; may be repeated
+    #[arg(long, value_name = "LEASE", conflicts_with = "json")]
+    end: Vec<String>,
+}
+
+/// A duration as the configuration has it.
+fn span(text: &str) -> Result<Duration, String> {
+    duration(text).ok_or_else(|| "write it as `90s`, `5m` or `24h`".to_owned())
 }
 
 #[derive(Args, Debug)]
@@ -102,6 +175,8 @@ fn config_path(flag: Option<&Path>, environment: &Environment) -> PathBuf {
 pub enum Exit {
     /// All done.
     Done,
+    /// All done, and something was found that should not be.
+    Found,
     /// The command line is wrong.
     Usage,
     /// Vault or the database could not be reached in time.
@@ -131,6 +206,7 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
+            Self::Found => 1,
             Self::Usage => 64,
             Self::Unavailable => 69,
             Self::Fault => 70,
@@ -163,6 +239,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
         }
         Ok(Arguments { command: Command::Rehearse(arguments) }) => {
             rehearse::rehearse(&arguments, environment)
+        }
+        Ok(Arguments { command: Command::Doctor(DoctorCommand::Leaks(arguments)) }) => {
+            doctor::leaks(&arguments, environment)
         }
         Err(error) => {
             let _ = error.print();
@@ -205,8 +284,11 @@ mod tests {
         std::fs::write(&path, "secrets: [").unwrap();
         assert_eq!(ended(&["run", "--config", file]), Exit::Configuration);
         std::fs::write(&path, "secrets: {}").unwrap();
-        for command in ["run", "check", "rehearse"] {
-            assert_eq!(ended(&[command, "--config", file]), Exit::Configuration);
+        for command in [&["run"][..], &["check"], &["rehearse"], &["doctor", "leaks"]] {
+            assert_eq!(ended(&[command, &["--config", file]].concat()), Exit::Configuration);
+        }
+        for wrong in [&["doctor"][..], &["doctor", "leaks", "--older-than", "soon"]] {
+            assert_eq!(ended(wrong), Exit::Usage);
         }
     }
 
@@ -214,7 +296,9 @@ mod tests {
         let arguments = ["leasehold"].iter().chain(arguments);
         match Arguments::try_parse_from(arguments) {
             Ok(Arguments { command: Command::Run(arguments) }) => Ok(arguments),
-            Ok(Arguments { command: Command::Check(_) | Command::Rehearse(_) }) => {
+            Ok(Arguments {
+                command: Command::Check(_) | Command::Rehearse(_) | Command::Doctor(_),
+            }) => {
                 panic!("another command")
             }
             Err(error) => Err(error.kind()),
@@ -265,7 +349,7 @@ mod tests {
         ] {
             assert_eq!(Exit::after(&Failure::new(class, "x")).code(), code, "{class:?}");
         }
-        assert_eq!((Exit::Done.code(), Exit::Usage.code()), (0, 64));
+        assert_eq!((Exit::Done.code(), Exit::Found.code(), Exit::Usage.code()), (0, 1, 64));
         assert_eq!((Exit::CannotPublish.code(), Exit::Configuration.code()), (73, 78));
     }
 }

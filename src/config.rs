@@ -28,6 +28,7 @@ pub use crate::logs::Log;
 pub use overlay::Override;
 pub use problem::Problem;
 pub use tree::SyntaxError;
+pub use value::duration;
 
 /// Everything that a process needs, valid as a whole.
 #[derive(Clone, Debug)]

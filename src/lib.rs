@@ -33,7 +33,7 @@
 //! | vocabulary | [`time`] [`secret`] [`error`] |
 //! | decisions | [`snapshot`] [`lease`] [`agent`] [`render`] [`audit`] |
 //! | effects | [`vault`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] |
-//! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`cli`] |
+//! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`doctor`] [`cli`] |
 
 pub mod error;
 pub mod secret;
@@ -59,6 +59,7 @@ pub mod watch;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod driver;
 pub mod rehearsal;
 pub mod timeline;

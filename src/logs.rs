@@ -21,6 +21,8 @@ use crate::audit::line::{Line, Value, line};
 use crate::error::Failure;
 use crate::logs::format::Lines;
 
+pub use format::visible;
+
 /// What to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {

@@ -1,14 +1,16 @@
-//! PostgreSQL: log in with a credential, count sessions.
+//! PostgreSQL: log in with a credential, count sessions, list roles.
 //!
-//! Receives a credential, gives a role's oid or session counts, or a classed [`Failure`]. Never
-//! writes, and keeps no connection open but in a rehearsal.
+//! Receives a credential, gives a role's oid, session counts or roles, or a classed [`Failure`].
+//! Never writes, and keeps no connection open but in a rehearsal.
 
+mod passfile;
 mod session;
 mod tls;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch as channel;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -18,6 +20,8 @@ use crate::lease::RoleId;
 use crate::secret::{Credential, Secret};
 use crate::snapshot::Connection;
 
+pub use passfile::password;
+
 // Types given ahead make each question one exchange with the server instead of three.
 
 /// `session_user` is who logged in; a role may be set to act as its group, which `current_user`
@@ -26,6 +30,23 @@ const OWN_ROLE: &str = "SELECT oid FROM pg_catalog.pg_roles WHERE rolname = sess
 /// A leased role sees NULL in most other columns of foreign sessions: a filter on them counts 0.
 const SESSIONS: &str = "SELECT usesysid, count(*) FROM pg_catalog.pg_stat_activity \
      WHERE usesysid = ANY ($1) AND pid <> pg_catalog.pg_backend_pid() GROUP BY usesysid";
+
+/// Every user of the database may read this; whole seconds, as `VALID UNTIL` is written.
+const ROLES: &str = "SELECT rolname::text, \
+     CASE WHEN isfinite(rolvaliduntil) THEN extract(epoch FROM rolvaliduntil)::bigint END, \
+     extract(epoch FROM pg_catalog.now())::bigint \
+     FROM pg_catalog.pg_roles WHERE rolname LIKE $1 ORDER BY rolname";
+
+/// A role of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// `VALID UNTIL`; `None` where its password never ends.
+    pub valid_until: Option<Timestamp>,
+    /// What the database's clock showed when it was asked.
+    pub asked: Timestamp,
+}
 
 /// Nobody rehearses longer.
 const LONGEST_HELD: Duration = Duration::from_secs(86_400);
@@ -102,6 +123,41 @@ pub async fn count(
         counts.push(of_host);
     }
     if counts.is_empty() { Err(no_host()) } else { Ok(counts) }
+}
+
+/// The roles whose names are `like` that pattern of SQL, on the first host that answers.
+///
+/// # Errors
+/// As [`probe`], where no host answers.
+pub async fn roles(
+    connection: &Connection,
+    credential: &Credential,
+    like: &str,
+) -> Result<Vec<Role>, Failure> {
+    let mut last = no_host();
+    for host in &connection.hosts {
+        let doing = doing("list the roles on", connection, credential, host);
+        let rows = session::open(connection, credential, host, &doing, async |client| {
+            let rows = client.query_typed(ROLES, &[(&like, Type::TEXT)]).await?;
+            rows.iter().map(role).collect()
+        });
+        match rows.await {
+            Ok(found) => return Ok(found),
+            Err(failure) => last = failure,
+        }
+    }
+    Err(last)
+}
+
+fn role(row: &tokio_postgres::Row) -> Result<Role, tokio_postgres::Error> {
+    // No time that a server can show is out of range.
+    let time = |seconds| Timestamp::from_second(seconds).unwrap_or_default();
+    let valid_until: Option<i64> = row.try_get(1)?;
+    Ok(Role {
+        name: row.try_get(0)?,
+        valid_until: valid_until.map(time),
+        asked: time(row.try_get(2)?),
+    })
 }
 
 /// Keeps a session on the first host open until `closed` becomes true, as a service would.

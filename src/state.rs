@@ -80,7 +80,7 @@ impl Store {
         let directory = &settings.directory;
         prepare(settings).map_err(OpenError::Unusable)?;
         let lock = lock(directory)?;
-        let found = read(directory).map_err(OpenError::Unusable)?;
+        let found = read(directory, us()).map_err(OpenError::Unusable)?;
         let (key, found) = match found {
             Some(Stored { key, epoch, agent, .. }) => {
                 (key, Some(Found { epoch, agent: agent.into_owned() }))
@@ -144,7 +144,7 @@ fn prepare(settings: &Settings) -> Result<(), Failure> {
     let meta = std::fs::metadata(directory).map_err(|error| {
         Failure::new(Class::Ours, format!("look at the state directory `{shown}`: {error}"))
     })?;
-    let (owner, us) = (meta.uid(), nix::unistd::geteuid().as_raw());
+    let (owner, us) = (meta.uid(), us());
     if owner != us {
         let text = format!("the state directory `{shown}` belongs to uid {owner}, we are uid {us}");
         return Err(Failure::new(Class::Ours, text).hint(
@@ -210,10 +210,33 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn read(directory: &Path) -> Result<Option<Stored<'static>>, Failure> {
+fn us() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// What the agent of `directory` keeps, while it may be running; nothing where there is no file.
+/// Takes no lock: the file is replaced as a whole. Root reads what belongs to the directory's owner.
+///
+/// # Errors
+/// When there is a file that cannot be read, of another version among others.
+pub fn look(directory: &Path) -> Result<Option<Found>, Failure> {
+    let owner = match std::fs::metadata(directory) {
+        Ok(meta) if us() == 0 => meta.uid(),
+        Ok(_) | Err(_) => us(),
+    };
+    let found = read(directory, owner).map_err(|failure| {
+        failure.hint(
+            "ask as the agent's user, with the Leasehold that wrote it: without its state the \
+             agent's leases would be taken for nobody's",
+        )
+    })?;
+    Ok(found.map(|Stored { epoch, agent, .. }| Found { epoch, agent: agent.into_owned() }))
+}
+
+fn read(directory: &Path, owner: u32) -> Result<Option<Stored<'static>>, Failure> {
     let path = directory.join(FILE);
     let mut bytes = Zeroizing::new(Vec::new());
-    match read_ours(&path, &mut bytes) {
+    match read_of(owner, &path, &mut bytes) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => {
@@ -242,10 +265,10 @@ fn read(directory: &Path) -> Result<Option<Stored<'static>>, Failure> {
 }
 
 /// Follows no link and takes no file of somebody else: it decides what is renewed and ended.
-fn read_ours(path: &Path, bytes: &mut Vec<u8>) -> std::io::Result<usize> {
+fn read_of(owner: u32, path: &Path, bytes: &mut Vec<u8>) -> std::io::Result<usize> {
     let mut file = File::from(open(path, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty())?);
     let meta = file.metadata()?;
-    if !meta.is_file() || meta.uid() != nix::unistd::geteuid().as_raw() {
+    if !meta.is_file() || meta.uid() != owner {
         return Err(std::io::Error::new(ErrorKind::InvalidData, "it is no file of ours"));
     }
     file.read_to_end(bytes)
@@ -307,6 +330,22 @@ mod tests {
             assert!(failure.hint.is_some());
             assert_eq!(std::fs::read_to_string(&path).expect("the file"), text);
         }
+    }
+
+    #[test]
+    fn a_look_needs_no_lock_and_changes_nothing() {
+        let (_base, settings) = settings();
+        assert!(look(&settings.directory).expect("no directory").is_none());
+        let (store, _) = Store::open(&settings).expect("opened");
+        assert!(look(&settings.directory).expect("no file").is_none());
+        let epoch = Clock::resume(None).epoch();
+        store.write(&epoch, &Kept::default()).expect("written");
+        let found = look(&settings.directory).expect("read").expect("a state");
+        assert_eq!(found.epoch, epoch);
+        std::fs::write(settings.directory.join(FILE), "{\"version\":9}").expect("written");
+        let failure = look(&settings.directory).expect_err("another version");
+        assert!(failure.text.contains("version 9, this program knows version 1"), "{failure}");
+        assert!(failure.to_string().contains("the Leasehold that wrote it"), "{failure}");
     }
 
     #[test]

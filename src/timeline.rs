@@ -29,6 +29,8 @@ const SEED: u64 = 7;
 pub enum Error {
     /// The configuration asks for what cannot be.
     Configuration(Failure),
+    /// A state directory cannot be used.
+    Directory(Failure),
     /// Somebody did not answer as they should.
     Failed(Failure),
     /// Somebody asked to stop.

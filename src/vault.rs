@@ -11,6 +11,7 @@ mod error;
 mod folder;
 mod kv;
 mod leases;
+mod listing;
 mod names;
 mod plain;
 mod roles;
@@ -28,6 +29,8 @@ use aws_lc_rs::hmac;
 use crate::error::Failure;
 use crate::secret::Secret;
 
+pub use auth::credential_file;
+pub use listing::LeaseTimes;
 pub use roles::RoleTerms;
 
 /// Which Vault, and who we are to it.
@@ -105,12 +108,23 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// Where Vault keeps the leases that this makes; `None` where it makes none.
+    pub fn leases_below(&self) -> Option<String> {
+        match self {
+            Self::Database { mount, role } => Some(format!("{mount}/creds/{role}")),
+            Self::Leased { path } => Some(path.clone()),
+            Self::Kv { .. } | Self::Plain { .. } => None,
+        }
+    }
+}
+
 /// Is told of every request: operation, outcome (`ok` or the failure's class), how long.
 pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sync>;
 
 /// A connection to one Vault; cheap to clone.
 ///
-/// Its requests are in `auth` and `wrapping` (tokens), `leases`, `kv` and `plain`.
+/// Its requests are in `auth` and `wrapping` (tokens), `leases` and `listing`, `kv` and `plain`.
 #[derive(Clone)]
 pub struct Vault {
     inner: Arc<Inner>,

@@ -14,6 +14,7 @@ mod support;
 mod live {
     mod canary;
     mod directory;
+    mod doctor;
     mod effects_notice;
     mod effects_postgres;
     mod effects_servers;

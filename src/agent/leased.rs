@@ -421,7 +421,8 @@ impl Kept {
         self.grace
     }
 
-    fn leases(&self) -> impl Iterator<Item = &Lease> {
+    /// Its leases: the one in use, the next, those on their way out.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         let new = self.candidate.iter().map(|new| &new.lease);
         self.current.iter().chain(new).chain(self.leaving.iter().map(|old| &old.lease))
     }

@@ -32,7 +32,7 @@ pub(super) fn check(arguments: &CheckArguments, environment: &Environment) -> Ex
         return Exit::Done;
     }
     say("");
-    run(async |stop| timeline::timeline(&loaded.config, stop, say).await)
+    run(async |stop| timeline::timeline(&loaded.config, stop, say).await.map(|()| Exit::Done))
 }
 
 fn understood(config: &Config) -> String {

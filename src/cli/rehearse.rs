@@ -22,5 +22,5 @@ pub(super) fn rehearse(arguments: &RehearseArguments, environment: &Environment)
         }
     };
     let grace = arguments.grace_seconds.map(Duration::from_secs);
-    run(async |stop| rehearsal::rehearse(&config, grace, stop, say).await)
+    run(async |stop| rehearsal::rehearse(&config, grace, stop, say).await.map(|()| Exit::Done))
 }

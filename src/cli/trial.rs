@@ -1,4 +1,4 @@
-//! What tries something out in Vault and must end it again.
+//! What asks Vault once, or tries something out there and must end it again.
 //!
 //! Receives the work, gives the exit code. Never leaves the work in the middle at the first signal:
 //! it hears of it and ends what it made; the second ends the process at once.
@@ -15,12 +15,16 @@ use crate::process::{Signals, keep_memory_private};
 use crate::timeline::Error;
 
 /// Does `work`, and prints why it did not go well.
-pub(super) fn run(work: impl AsyncFnOnce(&Cell<bool>) -> Result<(), Error>) -> Exit {
+pub(super) fn run(work: impl AsyncFnOnce(&Cell<bool>) -> Result<Exit, Error>) -> Exit {
     match started(work) {
         Ok(exit) => exit,
         Err(Error::Configuration(failure)) => {
             print(&failure.to_string());
             Exit::Configuration
+        }
+        Err(Error::Directory(failure)) => {
+            print(&failure.to_string());
+            Exit::CannotPublish
         }
         Err(Error::Failed(failure)) => {
             print(&failure.to_string());
@@ -31,7 +35,7 @@ pub(super) fn run(work: impl AsyncFnOnce(&Cell<bool>) -> Result<(), Error>) -> E
     }
 }
 
-fn started(work: impl AsyncFnOnce(&Cell<bool>) -> Result<(), Error>) -> Result<Exit, Error> {
+fn started(work: impl AsyncFnOnce(&Cell<bool>) -> Result<Exit, Error>) -> Result<Exit, Error> {
     keep_memory_private().map_err(Error::Failed)?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
         Error::Failed(Failure::new(Class::Ours, format!("start the runtime: {error}")))
@@ -40,7 +44,7 @@ fn started(work: impl AsyncFnOnce(&Cell<bool>) -> Result<(), Error>) -> Result<E
 }
 
 async fn until_signalled(
-    work: impl AsyncFnOnce(&Cell<bool>) -> Result<(), Error>,
+    work: impl AsyncFnOnce(&Cell<bool>) -> Result<Exit, Error>,
 ) -> Result<Exit, Error> {
     let mut signals = Signals::listen().map_err(Error::Failed)?;
     let stop = Cell::new(false);
@@ -50,7 +54,7 @@ async fn until_signalled(
         tokio::select! {
             ended = &mut work => return match (ended, code) {
                 (Err(Error::Stopped), Some(code)) => Ok(Exit::Signalled(code)),
-                (ended, _) => ended.map(|()| Exit::Done),
+                (ended, _) => ended,
             },
             received = signals.next() => {
                 let now = received.signal.exit_code();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 /// `500ms`, `90s`, `5m`, `24h`, `90d`, or several in a row as `1h30m`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut sum: u64 = 0;
     while !rest.is_empty() {

@@ -137,7 +137,7 @@ impl Visit for Fields {
 
 /// `text` with every character escaped that could steer a terminal, break a line or change the
 /// direction of what is read.
-fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

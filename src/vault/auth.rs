@@ -242,8 +242,11 @@ fn auth_part(call: &Call<'_>, answer: Envelope<Nothing>) -> Result<AuthPart, Fai
     })
 }
 
-/// The trimmed content of a file that holds one secret.
-pub(super) fn credential_file(what: &str, path: &Path) -> Result<Secret, Failure> {
+/// The trimmed content of a file that holds one secret; `what` names it in the error.
+///
+/// # Errors
+/// `Missing` when there is none, `Ours` when it cannot be read or holds something else.
+pub fn credential_file(what: &str, path: &Path) -> Result<Secret, Failure> {
     let refuse = |class, why: &str| {
         Failure::new(class, format!("read the {what} from `{}`: {why}", path.display()))
     };

@@ -22,6 +22,7 @@ pub(super) enum Operation {
     Issue,
     RenewLease,
     LookupLease,
+    ListLeases,
     RevokeLease,
     ReadMetadata,
     Read,
@@ -41,6 +42,7 @@ impl Operation {
             Self::Issue => "issue",
             Self::RenewLease => "renew_lease",
             Self::LookupLease => "lookup_lease",
+            Self::ListLeases => "list_leases",
             Self::RevokeLease => "revoke_lease",
             Self::ReadMetadata => "read_metadata",
             Self::Read => "read",
@@ -61,6 +63,7 @@ impl Operation {
             | Self::CreateToken
             | Self::RenewLease
             | Self::LookupLease
+            | Self::ListLeases
             | Self::RevokeLease
             | Self::ReadMetadata
             | Self::Read => Duration::from_secs(10),
@@ -81,6 +84,7 @@ impl Operation {
             Self::LookupWrapping
             | Self::LookupToken
             | Self::LookupLease
+            | Self::ListLeases
             | Self::ReadMetadata
             | Self::Read => Class::Again { after: None },
         }
@@ -164,6 +168,7 @@ fn bad_request(operation: Operation, errors: &[String]) -> Class {
         | Operation::RenewToken
         | Operation::RevokeToken
         | Operation::CreateToken
+        | Operation::ListLeases
         | Operation::ReadMetadata
         | Operation::Read => Class::Ours,
     }
@@ -189,6 +194,7 @@ fn forbidden(operation: Operation, errors: &[String]) -> Class {
         Operation::Issue
         | Operation::RenewLease
         | Operation::LookupLease
+        | Operation::ListLeases
         | Operation::RevokeLease
         | Operation::ReadMetadata
         | Operation::Read => Class::Denied,

@@ -24,8 +24,8 @@ use crate::vault::{Source, Vault, names};
 
 #[derive(Endpoint)]
 #[endpoint(path = "sys/leases/lookup", method = "PUT")]
-struct LookupLease {
-    lease_id: String,
+pub(super) struct LookupLease {
+    pub(super) lease_id: String,
 }
 
 #[derive(Endpoint)]
@@ -211,7 +211,7 @@ fn read_not_leased(path: &str) -> Result<Grant, Failure> {
     Err(Failure::new(Class::Ours, text))
 }
 
-fn on_lease<'a>(
+pub(super) fn on_lease<'a>(
     operation: Operation,
     verb: &str,
     token: &'a Secret,

@@ -10,7 +10,8 @@ const EFFECTS: &[&str] = &[
     "vault", "postgres", "state", "publish", "watch", "notice", "process", "metrics", "logs",
     "server",
 ];
-const WIRING: &[&str] = &["config", "driver", "app", "timeline", "rehearsal", "cli", "main", "lib"];
+const WIRING: &[&str] =
+    &["config", "driver", "app", "timeline", "rehearsal", "doctor", "cli", "main", "lib"];
 
 /// Arrows between effects that are there for a reason.
 const BETWEEN_EFFECTS: &[(&str, &str)] = &[

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::agent::Agent;
+use crate::support::doctor::leaks;
 use crate::support::program::Program;
 use crate::support::proxy::{Proxy, Verdict};
 use crate::support::trial::leases_held;
@@ -102,6 +103,11 @@ async fn three_hundred_kills_around_issues_leave_nothing() {
     })
     .await;
     eprintln!("{kills} kills, {unanswered} issues undone, {most} users at most");
+    let states = services.iter().filter_map(|(_, config)| config["state"]["directory"].as_str());
+    let states: Vec<&str> = states.flat_map(|directory| ["--state", directory]).collect();
+    let found = leaks(&world, &world.config(), &[&states[..], &["--older-than", "0s"]].concat());
+    assert_eq!(found.code, 0, "{found:?}");
+    assert!(found.said.contains(&format!("{SERVICES} leases, {SERVICES} held")), "{found:?}");
     for agent in agents {
         agent.terminate(secs(15)).await;
     }
@@ -201,6 +207,10 @@ async fn without_child_tokens_each_kill_leaves_at_most_one_reported_orphan() {
     assert!(world.works(&held).await);
     let unanswered = world.journal.count("issue_unanswered");
     assert!(unanswered <= KILLS, "{unanswered} reports for {KILLS} kills");
+    let found = leaks(&world, &world.config(), &["--json", "--older-than", "0s"]);
+    let listed = found.json()["without_owner"].as_u64();
+    assert_eq!(listed, u64::try_from(orphans).ok(), "{orphans}: {found:?}");
+    assert_eq!(found.code, i32::from(orphans > 0), "{found:?}");
     eprintln!("{orphans} orphans, {unanswered} reported");
     drop(agent);
 }

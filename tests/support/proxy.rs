@@ -122,10 +122,9 @@ impl Proxy {
                             (shared.clone(), client.clone(), upstream.clone());
                         // Goes on when the asker is gone. A request that is cut off in the middle
                         // OpenBao may leave as a database user with no lease, which nobody can end.
-                        let answer = tokio::spawn(async move {
-                            shared.answer(request, &client, &upstream).await
-                        });
-                        async move { answer.await }
+                        tokio::spawn(
+                            async move { shared.answer(request, &client, &upstream).await },
+                        )
                     }),
                 ));
             }

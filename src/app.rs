@@ -18,13 +18,13 @@ use crate::driver::{self, Driver, Outside};
 use crate::error::Failure;
 use crate::metrics::Metrics;
 use crate::notice;
+use crate::postgres::Database;
 use crate::publish::Publisher;
 use crate::server::probes::Heartbeat;
 use crate::server::{Listener, probes, scrape};
 use crate::state::{Found, OpenError, Store};
 use crate::time::Clock;
 use crate::vault::Vault;
-use crate::watch::Watch;
 
 /// How long a second process waits for the first to let go of the state; an image update starts
 /// the new one while the old one drains.
@@ -76,7 +76,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     let outside = Arc::new(outside(&config, vault, clock.clone()));
     let seed = seed(&config.instance);
     let on_disk = publisher.generation();
-    let watch = Watch::new(config.publish.directory.clone());
+    let watched = config.publish.directory.clone();
     let (agent, first) = Agent::adopt(config.policy, kept, on_disk, seed, clock.now());
     let files = config.files;
     let driver = Driver {
@@ -86,7 +86,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
         store,
         publisher,
         files,
-        watch,
+        watched,
         outside,
         metrics,
         view,
@@ -137,14 +137,16 @@ async fn listen(
 }
 
 fn outside(config: &Config, vault: Vault, clock: Clock) -> Outside {
-    let connections = config.policy.secrets.iter().filter_map(|(name, secret)| match secret {
-        SecretPolicy::Leased(leased) => Some((name.clone(), leased.connection.clone()?)),
+    let databases = config.policy.secrets.iter().filter_map(|(name, secret)| match secret {
+        SecretPolicy::Leased(leased) => {
+            Some((name.clone(), Database::new(leased.connection.clone()?)))
+        }
         SecretPolicy::Polled(_) => None,
     });
     Outside {
         vault,
         sources: config.sources.clone(),
-        connections: connections.collect(),
+        databases: databases.collect(),
         files: config.files.clone(),
         targets: config.targets.clone(),
         notice: notice::Context {

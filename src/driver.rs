@@ -1,14 +1,16 @@
 //! The loop: events in, decisions, commands out.
 //!
 //! Receives completed tasks, wake-ups, file changes and the wish to stop, and only turns each into
-//! an [`Event`]. It owns every task that it starts; nothing else starts one for the agent. Never
-//! decides anything.
+//! an [`Event`]. It owns every task that it starts; nothing else starts one for the agent, but for
+//! what a [`Database`](crate::postgres::Database) has under way beside a command. Never decides
+//! anything.
 
 mod alarm;
 mod status;
 mod tasks;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch as channel;
@@ -50,8 +52,8 @@ pub struct Driver {
     pub publisher: Publisher,
     /// What is rendered.
     pub files: Vec<File>,
-    /// Tells that the publish directory changed.
-    pub watch: Watch,
+    /// The publish directory, where changes are noticed.
+    pub watched: PathBuf,
     /// Vault, the database, the app.
     pub outside: Arc<Outside>,
     /// Counts.
@@ -65,6 +67,9 @@ pub struct Driver {
 /// The loop's own state.
 struct Turning {
     driver: Driver,
+    /// From the first publish on. Before it nothing is there to keep, and to begin takes a thread
+    /// and its time.
+    watch: Option<Watch>,
     tasks: JoinSet<Event>,
     /// What each task was started for, to complete it when it panics.
     started: HashMap<Id, Command>,
@@ -91,6 +96,7 @@ async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), 
     let first = std::mem::take(&mut driver.first);
     let mut turning = Turning {
         driver,
+        watch: None,
         tasks: JoinSet::new(),
         started: HashMap::new(),
         reads: 0,
@@ -104,6 +110,10 @@ async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), 
     turning.perform_all(first);
     turning.turn(Event::Wake);
     while !turning.exited {
+        if let Some(event) = turning.begin_to_watch() {
+            turning.turn(event);
+            continue;
+        }
         let now = turning.driver.clock.now();
         let wakeup = turning.driver.agent.next_wakeup(now);
         turning.driver.heartbeat.promise(wakeup);
@@ -117,7 +127,7 @@ async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), 
                 event
             }
             rang = alarm.ring(wakeup.map(|at| now.until(at))) => rang.map(|()| Event::Wake)?,
-            () = turning.driver.watch.changed() => match turning.drifted() {
+            () = changed(&mut turning.watch) => match turning.drifted() {
                 Some(event) => event,
                 None => continue,
             },
@@ -131,7 +141,23 @@ async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), 
     Ok(())
 }
 
+async fn changed(watch: &mut Option<Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Turning {
+    /// Gives what changed between the publish and the watch.
+    fn begin_to_watch(&mut self) -> Option<Event> {
+        if self.watch.is_some() || !self.driver.publisher.has_published() {
+            return None;
+        }
+        self.watch = Some(Watch::new(self.driver.watched.clone()));
+        self.drifted()
+    }
+
     fn completed(&mut self, done: Result<(Id, Event), JoinError>) -> Event {
         if let Some(result) = self.driver.outside.vault.tls_files() {
             logs::tls_files(&result);
@@ -178,7 +204,7 @@ impl Turning {
     }
 
     fn drifted(&mut self) -> Option<Event> {
-        if let Some(failure) = self.driver.watch.degraded() {
+        if let Some(failure) = self.watch.as_mut().and_then(Watch::degraded) {
             logs::watch_degraded(&failure);
         }
         self.driver.publisher.drift().map(|file| Event::Drifted { file })

@@ -131,6 +131,11 @@ impl Publisher {
         self.visible.as_ref().map_or(Generation(0), |name| name.generation)
     }
 
+    /// Whether this process has published or recognised what is visible.
+    pub fn has_published(&self) -> bool {
+        self.shown.is_some()
+    }
+
     /// Tries whether a set of this size could be published, and keeps room for it.
     ///
     /// # Errors

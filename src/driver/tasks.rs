@@ -8,12 +8,10 @@ use crate::agent::event::{Event, LoginFailure, Reading};
 use crate::error::{Class, Failure};
 use crate::lease::{Grant, Granted};
 use crate::notice;
-use crate::postgres;
+use crate::postgres::Database;
 use crate::render::{self, File};
 use crate::secret::Secret;
-use crate::snapshot::{
-    Connection, Content, Fields, Generation, SecretName, Snapshot, Value, Version,
-};
+use crate::snapshot::{Content, Fields, Generation, SecretName, Snapshot, Value, Version};
 use crate::time::{Clock, Moment};
 use crate::vault::{Source, Vault};
 
@@ -24,7 +22,7 @@ pub struct Outside {
     /// Where each secret comes from.
     pub sources: BTreeMap<SecretName, Source>,
     /// The database of each secret that has one.
-    pub connections: BTreeMap<SecretName, Arc<Connection>>,
+    pub databases: BTreeMap<SecretName, Database>,
     /// What is rendered.
     pub files: Vec<File>,
     /// How to reach each target.
@@ -55,8 +53,8 @@ impl Outside {
         };
         let logins = self.sources.iter().filter_map(|(other, source)| match source {
             Source::Database { .. } => {
-                let stand_in = Value::stand_in(self.connections.get(other).cloned());
-                Some((other.clone(), stand_in))
+                let connection = self.databases.get(other).map(Database::connection);
+                Some((other.clone(), Value::stand_in(connection.cloned())))
             }
             Source::Kv { .. } | Source::Leased { .. } | Source::Plain { .. } => None,
         });
@@ -65,7 +63,24 @@ impl Outside {
         render::try_out(&self.files, &Snapshot { generation: Generation(0), secrets }, name)
     }
 
-    async fn issue(&self, name: &SecretName, token: &Secret) -> Result<Grant, Failure> {
+    async fn issue(
+        &self,
+        now: Moment,
+        name: &SecretName,
+        token: &Secret,
+    ) -> Result<Grant, Failure> {
+        let Some(database) = self.databases.get(name) else {
+            return self.issue_alone(name, token).await;
+        };
+        database.connect_ahead(now);
+        let grant = self.issue_alone(name, token).await;
+        if grant.is_err() {
+            database.close_ahead();
+        }
+        grant
+    }
+
+    async fn issue_alone(&self, name: &SecretName, token: &Secret) -> Result<Grant, Failure> {
         let grant = self.vault.issue(token, self.source(name)?).await?;
         if let Granted::Fields(fields) = &grant.content
             && let Err(mut failure) = self.tried_out(name, fields.clone())
@@ -90,8 +105,8 @@ impl Outside {
         Ok(Reading::New { version, fields: Arc::unwrap_or_clone(fields) })
     }
 
-    fn connection(&self, name: &SecretName) -> Result<&Connection, Failure> {
-        self.connections.get(name).map(|found| &**found).ok_or_else(|| unknown(name))
+    fn database(&self, name: &SecretName) -> Result<&Database, Failure> {
+        self.databases.get(name).ok_or_else(|| unknown(name))
     }
 }
 
@@ -124,7 +139,7 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
             Event::TokenCreated { op, secret, sent, result }
         }
         Command::Issue { op, secret, token } => {
-            let result = outside.issue(&secret, &token).await;
+            let result = outside.issue(sent, &secret, &token).await;
             Event::Issued { op, secret, sent, result }
         }
         Command::RenewLease { op, lease, increment, token }
@@ -142,15 +157,15 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
             Event::Read { op, result: outside.read(&secret, known.as_ref(), &token).await }
         }
         Command::Probe { op, secret, credential } => {
-            let result = match outside.connection(&secret) {
-                Ok(connection) => postgres::probe(connection, &credential).await,
+            let result = match outside.database(&secret) {
+                Ok(database) => database.probe(sent, &credential).await,
                 Err(failure) => Err(failure),
             };
             Event::Probed { op, result }
         }
         Command::Count { op, secret, credential, roles } => {
-            let result = match outside.connection(&secret) {
-                Ok(connection) => postgres::count(connection, &credential, &roles).await,
+            let result = match outside.database(&secret) {
+                Ok(database) => database.count(&credential, &roles).await,
                 Err(failure) => Err(failure),
             };
             Event::Counted { op, result }

@@ -1,16 +1,18 @@
-//! One session: opened, used for one question, and over before the answer is given.
+//! One session: opened, used for one question, and ended.
 //!
-//! Receives where and as whom, and the question. Never leaves a session behind that a later count
-//! could take for the app's.
+//! Receives where and as whom, and the question; gives the answer, and the session to [`Ending`].
+//! Never leaves a session behind that a later count could take for the app's.
 
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode as Tls;
 use tokio_postgres::tls::{MakeTlsConnect, NoTls, TlsConnect};
@@ -25,77 +27,137 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const UNREACHED: &str =
     "see whether the database runs, and whether this machine reaches what `connection` names";
 
-/// Asks `question` on `host`, in a session of its own that has ended when this returns.
-pub(super) async fn open<T>(
-    connection: &Connection,
-    credential: &Credential,
-    host: &str,
-    doing: &str,
-    question: impl AsyncFn(&Client) -> Result<T, Error>,
-) -> Result<T, Failure> {
-    open_for(TIMEOUT, connection, credential, host, doing, question).await
+/// Where a session is opened, and as whom.
+pub(super) struct Login<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) credential: &'a Credential,
+    pub(super) host: &'a str,
+    /// What it is for, for the error's text.
+    pub(super) doing: &'a str,
 }
 
-/// As [`open`], for `limit` at most.
-pub(super) async fn open_for<T>(
-    limit: Duration,
-    connection: &Connection,
-    credential: &Credential,
-    host: &str,
-    doing: &str,
-    question: impl AsyncFn(&Client) -> Result<T, Error>,
-) -> Result<T, Failure> {
-    // libpq too speaks no TLS through a socket of this machine.
-    let connector = if host.starts_with('/') { None } else { tls::connector(connection)? };
-    let mut config = Config::new();
-    config
-        .user(&credential.username)
-        .password(credential.password.expose())
-        .dbname(&connection.dbname)
-        .application_name("leasehold");
-    let over_tls = config
-        .clone()
-        .ssl_mode(match connection.sslmode {
-            SslMode::Disable | SslMode::Allow | SslMode::Prefer => Tls::Prefer,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Tls::Require,
-        })
-        .to_owned();
-    config.ssl_mode(Tls::Disable);
-    let again = Class::Again { after: None };
+impl Login<'_> {
+    /// Asks `question` in a session of its own that has ended when this returns.
+    pub(super) async fn ask<T>(
+        &self,
+        question: impl AsyncFn(&Client) -> Result<T, Error>,
+    ) -> Result<T, Failure> {
+        self.ask_within(TIMEOUT, question).await
+    }
 
-    let asked = async {
-        if host.starts_with('/') {
-            let path = Path::new(host).join(format!(".s.PGSQL.{}", connection.port));
-            let stream = UnixStream::connect(path).await.map_err(Stopped::Unreached)?;
-            return ask(&config, stream, NoTls, &question).await;
-        }
+    /// As [`Login::ask`], for `limit` at most.
+    pub(super) async fn ask_within<T>(
+        &self,
+        limit: Duration,
+        question: impl AsyncFn(&Client) -> Result<T, Error>,
+    ) -> Result<T, Failure> {
+        let ending = Ending::default();
+        let answer = self.answer(limit, None, &ending, question).await;
+        ending.wait().await;
+        answer
+    }
+
+    /// As [`Login::ask`], but the answer does not wait for the session's end, and `ahead` is used
+    /// where it is a connection that still works.
+    pub(super) async fn ask_early<T>(
+        &self,
+        ahead: Option<TcpStream>,
+        ending: &Ending,
+        question: impl AsyncFn(&Client) -> Result<T, Error>,
+    ) -> Result<T, Failure> {
+        self.answer(TIMEOUT, ahead, ending, question).await
+    }
+
+    async fn answer<T>(
+        &self,
+        limit: Duration,
+        ahead: Option<TcpStream>,
+        ending: &Ending,
+        question: impl AsyncFn(&Client) -> Result<T, Error>,
+    ) -> Result<T, Failure> {
+        let Self { connection, credential, host, doing } = *self;
+        // libpq too speaks no TLS through a socket of this machine.
+        let connector = if host.starts_with('/') { None } else { tls::connector(connection)? };
+        let mut config = Config::new();
+        config
+            .user(&credential.username)
+            .password(credential.password.expose())
+            .dbname(&connection.dbname)
+            .application_name("leasehold");
+        let over_tls = config
+            .clone()
+            .ssl_mode(match connection.sslmode {
+                SslMode::Disable | SslMode::Allow | SslMode::Prefer => Tls::Prefer,
+                SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Tls::Require,
+            })
+            .to_owned();
+        config.ssl_mode(Tls::Disable);
+        let again = Class::Again { after: None };
+        let ending = (ending, limit);
+
         let connect = || TcpStream::connect((host, connection.port));
-        let stream = connect().await.map_err(Stopped::Unreached)?;
-        let Some(mut connector) = connector else {
-            return ask(&config, stream, NoTls, &question).await;
-        };
-        let connect_tls =
-            MakeTlsConnect::<Closing<TcpStream>>::make_tls_connect(&mut connector, host)
-                .map_err(|never| match never {})?;
-        let first = ask(&over_tls, stream, connect_tls, &question).await;
-        match first {
-            Err(Stopped::Refused(error)) if may_go_plain(connection.sslmode, &error) => {
-                let stream = connect().await.map_err(Stopped::Unreached)?;
-                ask(&config, stream, NoTls, &question).await
+        let over_tcp = async |stream| {
+            let Some(mut connector) = connector.clone() else {
+                return ask(&config, stream, NoTls, ending, &question).await;
+            };
+            let connect_tls =
+                MakeTlsConnect::<Closing<TcpStream>>::make_tls_connect(&mut connector, host)
+                    .map_err(|never| match never {})?;
+            match ask(&over_tls, stream, connect_tls, ending, &question).await {
+                Err(Stopped::Refused(error)) if may_go_plain(connection.sslmode, &error) => {
+                    let stream = connect().await.map_err(Stopped::Unreached)?;
+                    ask(&config, stream, NoTls, ending, &question).await
+                }
+                other => other,
             }
-            other => other,
+        };
+        let asked = async {
+            if host.starts_with('/') {
+                let path = Path::new(host).join(format!(".s.PGSQL.{}", connection.port));
+                let stream = UnixStream::connect(path).await.map_err(Stopped::Unreached)?;
+                return ask(&config, stream, NoTls, ending, &question).await;
+            }
+            // Meanwhile the server may have closed it, or begun to answer otherwise.
+            if let Some(stream) = ahead
+                && let Ok(answer) = over_tcp(stream).await
+            {
+                return Ok(answer);
+            }
+            over_tcp(connect().await.map_err(Stopped::Unreached)?).await
+        };
+        match timeout(limit, asked).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(Stopped::Unreached(error))) => {
+                Err(Failure::new(again, format!("{doing}: {error}")).hint(UNREACHED))
+            }
+            Ok(Err(Stopped::Refused(error))) => Err(failure(doing, &credential.password, &error)),
+            Err(_) => {
+                let text = format!("{doing}: no answer within {} s", limit.as_secs());
+                Err(Failure::new(again, text).hint(UNREACHED))
+            }
         }
-    };
-    match timeout(limit, asked).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(Stopped::Unreached(error))) => {
-            Err(Failure::new(again, format!("{doing}: {error}")).hint(UNREACHED))
-        }
-        Ok(Err(Stopped::Refused(error))) => Err(failure(doing, &credential.password, &error)),
-        Err(_) => {
-            let text = format!("{doing}: no answer within {} s", limit.as_secs());
-            Err(Failure::new(again, text).hint(UNREACHED))
-        }
+    }
+}
+
+/// Sessions that have answered, until they have ended.
+#[derive(Default)]
+pub(super) struct Ending(Mutex<JoinSet<()>>);
+
+impl Ending {
+    fn add(&self, session: impl Future<Output = ()> + Send + 'static) {
+        let mut sessions = self.sessions();
+        while sessions.try_join_next().is_some() {}
+        sessions.spawn(session);
+    }
+
+    /// Waits until all of them have.
+    pub(super) async fn wait(&self) {
+        let mut sessions = std::mem::take(&mut *self.sessions());
+        while sessions.join_next().await.is_some() {}
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,21 +181,21 @@ async fn ask<S, C, T>(
     config: &Config,
     stream: S,
     tls: C,
+    (ending, limit): (&Ending, Duration),
     question: &impl AsyncFn(&Client) -> Result<T, Error>,
 ) -> Result<T, Stopped>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     C: TlsConnect<Closing<S>>,
+    C::Stream: Send + 'static,
 {
     let connected = config.connect_raw(Closing { stream, written: false }, tls).await;
-    let (client, connection) = connected.map_err(Stopped::Refused)?;
-    let asked = async move {
-        let answer = question(&client).await;
-        drop(client);
-        answer
-    };
-    let (answer, _ended) = tokio::join!(asked, connection);
-    answer.map_err(Stopped::Refused)
+    let (client, session) = connected.map_err(Stopped::Refused)?;
+    // It ends when the client is gone. For that it has as long again as for the answer.
+    ending.add(async move {
+        let _ended = timeout(2 * limit, session).await;
+    });
+    question(&client).await.map_err(Stopped::Refused)
 }
 
 /// A stream whose shutdown waits until the other side has closed too. PostgreSQL does that after

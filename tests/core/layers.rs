@@ -23,8 +23,9 @@ const BETWEEN_EFFECTS: &[(&str, &str)] = &[
 /// Modules that may read the text of a secret.
 const EXPOSERS: &[&str] = &["secret", "render", "vault", "postgres", "state"];
 
-/// Modules that may start a task.
-const SPAWNERS: &[&str] = &["driver", "app", "server"];
+/// Modules that may start a task. In `postgres` it is what is under way before a command or after
+/// it; both end with the `Database` that holds them.
+const SPAWNERS: &[&str] = &["driver", "app", "server", "postgres/ahead.rs", "postgres/session.rs"];
 
 /// Files that may start a process.
 const STARTERS: &[&str] = &["notice/exec.rs"];

@@ -1,12 +1,17 @@
 //! `leasehold::postgres` against the real database.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use leasehold::error::{Class, Failure};
 use leasehold::lease::RoleId;
-use leasehold::postgres::{count, probe};
+use leasehold::postgres::{Database, count, probe};
 use leasehold::secret::{Credential, Secret};
 use leasehold::snapshot::{Connection, SslMode};
+use leasehold::time::Moment;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::{Client, NoTls};
 
 use crate::live::effects_servers::{
@@ -169,8 +174,65 @@ async fn no_session_outlives_a_call() {
 }
 
 #[tokio::test]
+async fn no_count_sees_the_session_of_a_probe() {
+    let (app, oid) = role(&admin().await, "LOGIN").await;
+    let (database, now) = (Database::new(Arc::new(here())), Moment::from_micros(0));
+    for _ in 0..30 {
+        database.connect_ahead(now);
+        assert_eq!(database.probe(now, &app).await.unwrap(), oid);
+        assert_eq!(database.count(&app, &[oid]).await.unwrap(), [[(oid, 0)].into()]);
+    }
+}
+
+/// A way to the database that counts who comes, and may turn away the first one.
+async fn door(first_is_turned_away: bool) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let came = Arc::new(AtomicUsize::new(0));
+    let counted = came.clone();
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            if counted.fetch_add(1, Ordering::Relaxed) == 0 && first_is_turned_away {
+                continue;
+            }
+            tokio::spawn(async move {
+                let to = (env("LEASEHOLD_TEST_PG_HOST"), pg_port());
+                let mut to = TcpStream::connect(to).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    (port, came)
+}
+
+#[tokio::test]
+async fn a_probe_takes_what_was_opened_ahead_or_connects_as_usual() {
+    let (app, oid) = role(&admin().await, "LOGIN").await;
+    let now = Moment::from_micros(0);
+    let late = now + Duration::from_secs(5);
+    for (first_is_turned_away, at, connections) in
+        [(false, now, 1), (true, now, 2), (false, late, 2)]
+    {
+        let (port, came) = door(first_is_turned_away).await;
+        let there = Connection { port, ..connection(&["127.0.0.1"]) };
+        let database = Database::new(Arc::new(there));
+        database.connect_ahead(now);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(came.load(Ordering::Relaxed), 1);
+        assert_eq!(database.probe(at, &app).await.unwrap(), oid);
+        assert_eq!(came.load(Ordering::Relaxed), connections);
+        // There is nothing left of it for the next one.
+        assert_eq!(database.probe(now, &app).await.unwrap(), oid);
+        assert_eq!(came.load(Ordering::Relaxed), connections + 1);
+    }
+    let nowhere = Database::new(Arc::new(connection(&["nowhere.invalid"])));
+    nowhere.connect_ahead(now);
+    assert_eq!(nowhere.probe(now, &app).await.unwrap_err().class, AGAIN);
+}
+
+#[tokio::test]
 async fn a_silent_database_is_given_up() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let silent = Connection { port, ..connection(&["127.0.0.1"]) };
     let failure = probe(&silent, &credential("a", "hunter2")).await.unwrap_err();

@@ -57,6 +57,9 @@ const ROUNDS: usize = 8;
 pub struct Kept {
     generation: Generation,
     visible: Versions,
+    /// What was about to become the generation after that; whether it did is on disk.
+    #[serde(default)]
+    publishing: Option<Versions>,
     session: session::Kept,
     leased: BTreeMap<SecretName, leased::Kept>,
     polled: BTreeMap<SecretName, polled::Kept>,
@@ -104,13 +107,18 @@ impl Agent {
         let Kept {
             generation,
             visible,
+            publishing,
             session,
             leased: mut kept_leases,
             mut polled,
             mut acknowledged,
         } = kept;
         // What another hand put there is not what we remember.
-        let remembered = if generation == on_disk { visible } else { Versions::new() };
+        let remembered = match publishing {
+            _ if on_disk == generation => visible,
+            Some(published) if on_disk == generation.next() => published,
+            Some(_) | None => Versions::new(),
+        };
         let mut agent = Self {
             on_stop: policy.on_stop,
             stop_timeout: policy.stop_timeout,
@@ -133,7 +141,8 @@ impl Agent {
             match secret {
                 SecretPolicy::Leased(policy) => {
                     let kept = kept_leases.remove(&name);
-                    let leased = Leased::adopt(&mut cx, name.clone(), policy, kept);
+                    let shown = agent.publication.shown().get(&name);
+                    let leased = Leased::adopt(&mut cx, name.clone(), policy, kept, shown);
                     agent.leased.insert(name, leased);
                 }
                 SecretPolicy::Polled(policy) => {
@@ -150,7 +159,8 @@ impl Agent {
         }
         for (name, kept) in kept_leases {
             let policy = LeasedPolicy::retired(kept.grace());
-            let retired = Leased::adopt(&mut cx, name.clone(), policy, Some(kept));
+            let shown = agent.publication.shown().get(&name);
+            let retired = Leased::adopt(&mut cx, name.clone(), policy, Some(kept), shown);
             agent.retired.insert(name, retired);
         }
         for (name, secrets) in policy.targets {
@@ -180,6 +190,7 @@ impl Agent {
         Kept {
             generation: self.publication.generation(),
             visible: self.publication.shown().clone(),
+            publishing: self.publication.publishing().cloned(),
             session: self.session.kept(),
             leased: leased.map(|(name, secret)| (name.clone(), secret.kept())).collect(),
             polled: polled
@@ -234,7 +245,7 @@ impl Agent {
         match event {
             Event::Wake => {}
             Event::LoggedIn { op, sent, result } => {
-                let around = self.around_session();
+                let around = self.around_session(cx.now);
                 self.session.logged_in(cx, op, sent, result, &around);
             }
             Event::Unwrapped { op, unwrapped } => self.session.unwrapped(cx, op, unwrapped),
@@ -259,7 +270,10 @@ impl Agent {
                 self.issued(cx, op, &secret, sent, result)
             }
             Event::LeaseSeen { op, sent, result } => {
-                if result.as_ref().is_err_and(|failure| failure.class == Class::Denied) {
+                let failed = result.as_ref().err().map(|failure| failure.class);
+                // One that should live may be gone with its token.
+                let gone = failed == Some(Class::Gone) && self.all_leased().any(|it| it.keeps(op));
+                if gone || failed == Some(Class::Denied) {
                     self.session.doubt();
                 }
                 if let Some(secret) = self.all_leased().find(|secret| secret.waits_for(op)) {
@@ -369,7 +383,7 @@ impl Agent {
         all.flat_map(Leased::sessions).filter(|id| !self.session.alive(*id)).collect()
     }
 
-    fn around_session(&self) -> session::Surroundings {
+    fn around_session(&self, now: Moment) -> session::Surroundings {
         let leased = || self.leased.values();
         session::Surroundings {
             started: self.publication.visible().is_some(),
@@ -377,7 +391,7 @@ impl Agent {
             overlap: leased().map(Leased::overlap).max().unwrap_or_default(),
             in_use: leased().chain(self.retired.values()).flat_map(Leased::sessions).collect(),
             proved: leased().flat_map(Leased::looked_at).collect(),
-            first_expiry: leased().filter_map(Leased::expires).min(),
+            first_expiry: leased().filter_map(|secret| secret.expires(now)).min(),
         }
     }
 
@@ -455,7 +469,7 @@ impl Agent {
 
     fn advance(&mut self, cx: &mut Context) {
         let stopping = self.stop.is_some();
-        let around = self.around_session();
+        let around = self.around_session(cx.now);
         for id in self.session.step(cx, &around, stopping) {
             self.session_died(cx, id);
         }
@@ -473,7 +487,7 @@ impl Agent {
         let visible = self.publication.visible();
         let due = self.targets.values().filter_map(|target| target.due(visible)).min();
         // Nobody is told of a set that is about to be replaced.
-        let telling = !stopping && !self.publication.publishing();
+        let telling = !stopping && self.publication.publishing().is_none();
         if telling && due.is_some_and(|at| at <= now) {
             let values = self.values(now);
             let (generation, visible) = (self.publication.generation(), self.publication.visible());
@@ -545,7 +559,7 @@ impl Agent {
 
     fn wakeup(&self, now: Moment) -> Option<Moment> {
         let online = self.session.token().is_some();
-        let session = self.session.due(&self.around_session(), self.stop.is_some());
+        let session = self.session.due(&self.around_session(now), self.stop.is_some());
         let leased = self
             .leased
             .iter()
@@ -572,7 +586,7 @@ impl Agent {
         let publication = self.publication.due(self.publishable(now).as_ref());
         let visible = self.publication.visible();
         let targets = self.targets.values().filter_map(|target| target.due(visible)).min();
-        let targets = targets.filter(|_| !self.publication.publishing());
+        let targets = targets.filter(|_| self.publication.publishing().is_none());
         let all = [session, leased, retired, polled, issue, publication, targets];
         all.into_iter().flatten().min()
     }

@@ -26,6 +26,9 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 /// lease's longest life cut it.
 const ROUNDING: Duration = Duration::from_millis(100);
 
+/// A standby that lags may not know a younger lease yet: Vault is asked again before it is given up.
+const STANDBY_LAG: Duration = Duration::from_secs(10);
+
 /// After this long past its end a lease that Vault cannot be asked about is taken for ended: the
 /// database refuses its login by its own clock.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
@@ -44,6 +47,9 @@ pub struct Lease {
     pub child: Option<ChildToken>,
     /// When the issue was sent.
     pub issued: Moment,
+    /// When it was answered: Vault made the lease between the two.
+    #[serde(default)]
+    answered: Option<Moment>,
     /// The database role's oid, once the login was proved.
     pub role: Option<RoleId>,
     /// When it ends unless it is renewed, by its own term and by its child token's.
@@ -145,6 +151,7 @@ impl Lease {
             session,
             child: None,
             issued: sent,
+            answered: Some(cx.now),
             role: None,
             expires: sent + grant.duration,
             own: sent + grant.duration,
@@ -280,8 +287,9 @@ impl Lease {
 
     /// It was taken for lost, and Vault says that it lives: it is ended by evidence like any other.
     fn recover(&mut self, now: Moment, end: Moment) {
-        if std::mem::take(&mut self.fading) && now + TOLERANCE < end {
-            (self.lost, self.goal) = (false, Goal::Keep);
+        if std::mem::take(&mut self.fading) && now < end {
+            (self.lost, self.goal, self.renew_at) = (false, Goal::Keep, now);
+            self.ends(end);
         }
     }
 
@@ -305,18 +313,29 @@ impl Lease {
     }
 
     /// Goes on in a new process: a drain that only served the old process's stop is taken back,
-    /// any other is looked up before anything is sent.
-    pub fn adopt(&mut self, now: Moment) {
+    /// any other is looked up before anything is sent. Whether it ran out meanwhile.
+    pub fn adopt(&mut self, now: Moment) -> bool {
         if let Goal::Drain { for_stop: true, .. } = self.goal {
             self.goal = Goal::Keep;
             self.renew_at = now;
         }
         self.doubted |= matches!(self.goal, Goal::Drain { sent: false, .. });
-        self.lost |= self.ran_out(now);
+        let newly = !self.lost && self.ran_out(now);
+        self.lost |= newly;
+        newly
     }
 
     fn ran_out(&self, now: Moment) -> bool {
-        !self.put_back && now >= self.expires
+        !self.open_ended() && now >= self.expires
+    }
+
+    /// Whether a request that may have lengthened it has no answer yet: nobody knows when it ends.
+    fn open_ended(&self) -> bool {
+        self.put_back
+            || self.asked.is_some_and(|(_, ask)| match ask {
+                Ask::Renew | Ask::Measure | Ask::PutBack | Ask::Prolong => true,
+                Ask::Shorten | Ask::Lookup | Ask::Revoke => false,
+            })
     }
 
     /// When it is taken for ended unasked. A renewal whose answer we never had may have carried it
@@ -372,7 +391,7 @@ impl Lease {
             Goal::Keep => (!self.lost).then_some(self.expires),
             Goal::Drain { .. } | Goal::End { .. } => Some(self.forget_at()),
         }
-        .filter(|_| !self.put_back);
+        .filter(|_| !self.open_ended());
         let request = (online && self.asked.is_none() && !(self.lost && self.kept()))
             .then(|| self.next(measure, lookup).0);
         [ends, request].into_iter().flatten().min()
@@ -391,7 +410,7 @@ impl Lease {
             cx.dirty();
             return Turn::Lost("it ran out".to_owned());
         }
-        if !self.kept() && !self.put_back && cx.now >= self.forget_at() {
+        if !self.kept() && !self.open_ended() && cx.now >= self.forget_at() {
             return Turn::Ended;
         }
         let Some(token) = token else { return Turn::Quiet };
@@ -402,8 +421,35 @@ impl Lease {
         if due > cx.now {
             return Turn::Quiet;
         }
+        if ask == Ask::Shorten && !self.grant.renewable {
+            return self.unshortenable(cx);
+        }
         self.send(cx, ask, token.clone());
         Turn::Quiet
+    }
+
+    /// Vault shortens by a renewal only. What cannot be renewed works until its own end, and is
+    /// ended after its grace only where we may revoke.
+    fn unshortenable(&mut self, cx: &mut Context) -> Turn {
+        cx.dirty();
+        let failure = Failure::new(Class::Ours, "shorten the lease: it cannot be renewed")
+            .hint("it ends by itself, or by us where the policy lets us revoke it");
+        match &mut self.goal {
+            Goal::Drain { deadline, .. } if cx.now >= *deadline => {
+                self.goal = Goal::End { denied: false, sent: false };
+                Turn::Quiet
+            }
+            Goal::Drain { deadline, sent, checked, .. } => {
+                (*sent, *checked) = (true, true);
+                let missing = self.expires.until(*deadline);
+                if missing > ROUNDING { Turn::Short(missing) } else { Turn::DrainFailed(failure) }
+            }
+            Goal::End { sent, .. } => {
+                *sent = true;
+                Turn::Quiet
+            }
+            Goal::Keep => Turn::Quiet,
+        }
     }
 
     fn send(&mut self, cx: &mut Context, ask: Ask, token: Secret) {
@@ -563,11 +609,12 @@ impl Lease {
     }
 
     fn refused(&mut self, cx: &mut Context, ask: Ask, failure: Failure) -> Turn {
-        let left = cx.now.until(self.expires);
-        cx.back_off(&mut self.retry, Some(left), &failure);
+        // Past its end nothing is urgent.
+        let left = Some(cx.now.until(self.expires)).filter(|left| !left.is_zero());
+        cx.back_off(&mut self.retry, left, &failure);
         let kept = self.kept();
         if failure.class == Class::Gone && (ask != Ask::Prolong || kept) {
-            return self.gone(ask);
+            return self.gone(cx.now, ask);
         }
         match ask {
             Ask::Renew => {
@@ -617,8 +664,13 @@ impl Lease {
         }
     }
 
-    fn gone(&mut self, ask: Ask) -> Turn {
+    fn gone(&mut self, now: Moment, ask: Ask) -> Turn {
         match self.goal {
+            _ if ask == Ask::Lookup && self.may_be_unknown(now) => {
+                self.doubted |= self.kept();
+                self.retry.failed(now, Duration::from_secs(1));
+                Turn::Quiet
+            }
             Goal::Drain { .. } | Goal::End { .. } => Turn::Ended,
             // Before a lease counts as lost, it is looked up.
             Goal::Keep if ask != Ask::Lookup => {
@@ -630,6 +682,12 @@ impl Lease {
                 Turn::Lost("vault no longer knows it".to_owned())
             }
         }
+    }
+
+    /// Whether a standby may not have heard of it yet.
+    fn may_be_unknown(&self, now: Moment) -> bool {
+        let born = self.answered.unwrap_or(self.issued);
+        now < self.expires.min(born + STANDBY_LAG)
     }
 
     fn revoke_failed(&mut self, failure: Failure) -> Turn {

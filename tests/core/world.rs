@@ -92,6 +92,10 @@ pub struct Vault {
     pub token_max: Option<Duration>,
     /// Whether the policy gives the right to make child tokens.
     pub children: bool,
+    /// Whether its leases can be renewed.
+    pub renewable: bool,
+    /// Whether the policy gives the right to revoke a lease.
+    pub revokes: bool,
     /// Term and longest life where a secret has its own.
     pub roles: BTreeMap<SecretName, (Duration, Duration)>,
     tokens: BTreeMap<String, Life>,
@@ -112,7 +116,7 @@ struct Life {
     expires: Moment,
     end: Option<Moment>,
     alive: bool,
-    /// What became of it is not what the agent was told.
+    /// What became of it is not what the agent was told, until it is told of it again.
     muddied: bool,
 }
 
@@ -184,6 +188,8 @@ impl World {
                 token_ttl: seconds(3600 * 24),
                 token_max: None,
                 children: true,
+                renewable: true,
+                revokes: true,
                 roles: BTreeMap::new(),
                 tokens: BTreeMap::new(),
                 parents: BTreeMap::new(),
@@ -243,7 +249,6 @@ impl World {
             None => Kept::default(),
         };
         self.unsaved = None;
-        self.ledger.behind = kept_generation(&kept) != self.visible.as_ref().map(|v| v.generation);
         let on_disk = self.visible.as_ref().map_or(Generation(0), |set| set.generation);
         let (agent, commands) =
             Agent::adopt(self.policy.clone(), kept, on_disk, self.seed, self.now);
@@ -346,7 +351,6 @@ impl World {
         match happening {
             Happening::Answer(event) => return Some(event),
             Happening::Request(effect, back) => {
-                self.vault.quiet_until = self.now;
                 let event = effect(self);
                 if back.is_zero() {
                     return Some(event);
@@ -391,14 +395,17 @@ impl World {
             life.alive &= now < life.expires;
         }
         for (child, parent) in &self.vault.parents {
+            if !self.vault.tokens.get(child).is_some_and(|life| life.alive) {
+                continue;
+            }
             let alive = self.vault.tokens.get(parent).is_some_and(|token| token.alive);
             if let Some(life) = self.vault.tokens.get_mut(child) {
                 life.alive &= alive;
             }
         }
-        for lease in self.vault.leases.values_mut() {
+        for lease in self.vault.leases.values_mut().filter(|lease| lease.life.alive) {
             let token = self.vault.tokens.get(&lease.token).is_some_and(|token| token.alive);
-            lease.life.alive &= token && now < lease.life.expires;
+            lease.life.alive = token && now < lease.life.expires;
         }
         let tokens = self.vault.tokens.values();
         let all = tokens.chain(self.vault.leases.values().map(|lease| &lease.life));
@@ -482,6 +489,12 @@ impl World {
         let (there, back) = self.weather.latency(kind);
         let key = (self.now + there, self.order);
         let answer = move |world: &mut World| {
+            if !matches!(
+                kind,
+                "lookup-lease" | "lookup-token" | "read" | "probe" | "count" | "deliver"
+            ) {
+                world.vault.quiet_until = world.now;
+            }
             let failure = if world.vault.up || matches!(kind, "probe" | "count" | "deliver") {
                 world.fault(kind).or_else(|| world.weather.fault(kind, subject.as_ref()))
             } else {
@@ -509,8 +522,6 @@ impl World {
                     self.dies_in = None;
                     self.say("killed");
                     self.cut_off(std::iter::once(&command).chain(commands.as_slice()));
-                    // What it was just told may be in no state.
-                    self.vault.leases.values_mut().for_each(|lease| lease.life.muddied = true);
                     self.kill();
                 }
                 Some(left) => *left -= 1,
@@ -725,7 +736,7 @@ impl World {
         Grant {
             lease_id: Secret::new(id),
             duration,
-            renewable: true,
+            renewable: self.vault.renewable,
             content: Granted::Login(Credential {
                 username: format!("user-{number}"),
                 password: Secret::new(format!("password-{number}")),
@@ -762,10 +773,13 @@ impl World {
     }
 
     fn term(&mut self, lease: &Secret, increment: Option<Duration>) -> Result<LeaseTerm, Failure> {
-        let (now, ghost) = (self.now, self.ledger.ghost);
+        let (now, ghost, renewable) = (self.now, self.ledger.ghost, self.vault.renewable);
         match self.vault.leases.get_mut(lease.expose()) {
             Some(Lease { life, .. }) if life.alive => {
                 let ttl = match increment {
+                    Some(_) if !renewable => {
+                        return Err(Failure::new(Class::Ours, "lease is not renewable"));
+                    }
                     Some(increment) => {
                         life.muddied |= ghost;
                         life.renew(now, increment)
@@ -783,6 +797,10 @@ impl World {
         self.say(format!("lookup {}", lease.expose()));
         let sent = self.now;
         self.later("lookup-lease", move |world, failure| {
+            let born = world.vault.leases.get(lease.expose()).map(|lease| lease.life.born);
+            let unknown = born.is_some_and(|born| world.now < born + world.weather.lag);
+            // A standby answers, and has not heard of it.
+            let failure = failure.or(unknown.then(|| Failure::new(Class::Gone, "invalid lease")));
             let result = failure.map_or_else(|| world.term(&lease, None), Err);
             Event::LeaseSeen { op, sent, result }
         });
@@ -794,6 +812,9 @@ impl World {
         self.later("revoke-lease", move |world, failure| {
             let result = match (failure, world.vault.leases.get_mut(lease.expose())) {
                 (Some(failure), _) => Err(failure),
+                (None, _) if !world.vault.revokes => {
+                    Err(Failure::new(Class::Denied, "permission denied"))
+                }
                 (None, Some(lease)) if lease.life.alive => {
                     lease.life.alive = false;
                     Ok(())
@@ -844,7 +865,7 @@ impl World {
         let retired = !self.policy.secrets.contains_key(&lease.secret);
         let dead = self.ledger.dead.contains(&lease.hash);
         // It lives on by a renewal that was never heard of, or was lost with its process.
-        let excused = over || retired || dead || lease.life.muddied;
+        let excused = over || retired || dead || self.muddied(lease);
         if !ending || self.stopping || !lease.life.alive || excused {
             return;
         }
@@ -987,14 +1008,8 @@ impl World {
             }
         }
         for name in before.into_iter().flat_map(|old| old.secrets.keys()) {
-            let version = before.and_then(|old| old.secrets.get(name)).map(|it| &it.version);
-            let dead = version.is_some_and(|version| {
-                !self.lease_by(version).is_some_and(|(_, lease)| lease.life.alive)
-            });
-            // What a process that could not write its state showed is unknown to the next.
-            let unknown = self.ledger.behind && dead;
             let wanted = self.policy.secrets.contains_key(name);
-            if wanted && !unknown && !snapshot.secrets.contains_key(name) {
+            if wanted && !snapshot.secrets.contains_key(name) {
                 self.broke(format!("{name} was visible and is taken away"));
             }
         }
@@ -1021,12 +1036,20 @@ impl World {
     fn cut_off<'a>(&mut self, commands: impl Iterator<Item = &'a Command> + Clone) {
         let unsaved = commands.clone().any(|command| matches!(command, Command::Save));
         if unsaved || self.unsaved.is_some() {
+            // What it was just told is in no state.
+            self.vault.leases.values_mut().for_each(|lease| lease.life.muddied = true);
             return;
         }
         for command in commands {
-            if let Command::Record(record) = command {
-                self.heard(record);
-                self.noted(record);
+            match command {
+                // What is to be given out without proof is not in the state: the next process says
+                // it anew.
+                Command::Record(Record::PublishedUnproved { .. }) => {}
+                Command::Record(record) => {
+                    self.heard(record);
+                    self.noted(record);
+                }
+                _ => {}
             }
         }
     }
@@ -1137,11 +1160,6 @@ impl World {
         let id = Secret::new(id.clone());
         self.check_ending(&id, true);
     }
-}
-
-fn kept_generation(kept: &Kept) -> Option<Generation> {
-    let state = serde_json::to_value(kept).expect("a state");
-    state["generation"].as_u64().filter(|number| *number > 0).map(Generation)
 }
 
 pub fn again(text: &str) -> Failure {

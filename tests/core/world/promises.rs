@@ -15,7 +15,7 @@ use leasehold::secret::Secret;
 use leasehold::snapshot::{Content, SecretName, Snapshot, Value, Version};
 use leasehold::time::Moment;
 
-use super::{Lease, World};
+use super::{Lease, Life, World};
 
 /// Requests about one thing that a minute may see, whatever happens.
 const STORM: u32 = 300;
@@ -63,8 +63,6 @@ pub struct Ledger {
     settled: BTreeSet<String>,
     /// Logins that are none, as the agent was told.
     pub(super) dead: BTreeSet<String>,
-    /// Whether what is visible is not in the state that the agent began with.
-    pub(super) behind: bool,
     moved_in: BTreeMap<SecretName, Duration>,
     counted: BTreeMap<SecretName, BTreeMap<RoleId, u64>>,
     read: BTreeMap<SecretName, Version>,
@@ -200,8 +198,18 @@ impl World {
                 self.ledger.orphans.remove(grant.lease_id.expose());
                 self.ledger.unreported.remove(grant.lease_id.expose());
             }
-            Event::LeaseSeen { result: Ok(_), .. } if kind == Kind::Shorten => {
-                self.check_shortened(&key, asked);
+            Event::LeaseSeen { result: Ok(_), .. } => {
+                if kind == Kind::Shorten {
+                    self.check_shortened(&key, asked);
+                }
+                if let Some(lease) = self.vault.leases.get_mut(&key) {
+                    lease.life.muddied = false;
+                }
+            }
+            Event::TokenSeen { result: Ok(_), .. } => {
+                if let Some(token) = self.vault.tokens.get_mut(&key) {
+                    token.muddied = false;
+                }
             }
             Event::Counted { result: Ok(hosts), .. } => {
                 let sum = hosts.first().cloned().unwrap_or_default();
@@ -267,9 +275,9 @@ impl World {
     fn check_lost(&mut self, hash: &str) {
         let soon = self.now + self.ledger.slack + 2 * SECOND;
         let Some((id, lease)) = self.lease_by(hash) else { return };
-        let token = self.vault.tokens.get(self.session_of(&lease.token));
-        let token = token.is_some_and(|token| token.expires > soon && !token.muddied);
-        if lease.life.alive && lease.life.expires > soon && token && !lease.life.muddied {
+        // It dies with its child token, and with that above it.
+        let lives = self.tokens_of(lease).all(|token| token.expires > soon);
+        if lease.life.alive && lease.life.expires > soon && lives && !self.muddied(lease) {
             let id = id.clone();
             self.broke(format!("{id} is taken for lost and lives"));
         }
@@ -316,7 +324,7 @@ impl World {
             lease.secret == *secret
                 && lease.life.alive
                 && lease.life.expires > soon
-                && !lease.life.muddied
+                && !self.muddied(lease)
                 && self.session_of(&lease.token) == self.session_of(token.expose())
                 && !self.ledger.orphans.contains(*id)
                 && known(&lease.hash)
@@ -335,7 +343,7 @@ impl World {
         let fleeting = child.is_some_and(|child| Some(child.expires) < lease.life.end);
         let good = lease.life.alive
             && !fleeting
-            && !lease.life.muddied
+            && !self.muddied(lease)
             && !self.ledger.busy.contains(&(Kind::Lease, id.clone()))
             && self.session_of(&lease.token) == self.session_of(token.expose())
             && known(&lease.hash);
@@ -365,6 +373,17 @@ impl World {
         let aged = policy.rotate_every.map(|every| born + every - every / 20);
         let first = [Some(due), Some(late), aged].into_iter().flatten().min().unwrap_or(due);
         first - self.ledger.slack - 2 * SECOND
+    }
+
+    /// The token that `lease` is under, and the one above that.
+    fn tokens_of<'a>(&'a self, lease: &'a Lease) -> impl Iterator<Item = &'a Life> {
+        let names = BTreeSet::from([&*lease.token, self.session_of(&lease.token)]);
+        names.into_iter().filter_map(|name| self.vault.tokens.get(name))
+    }
+
+    /// Whether the agent cannot know when it ends.
+    pub(super) fn muddied(&self, lease: &Lease) -> bool {
+        lease.life.muddied || self.tokens_of(lease).any(|token| token.muddied)
     }
 
     /// The session's token that `token` is, or is a child of.

@@ -274,7 +274,7 @@ impl World {
                         self.queue.insert(key, Happening::Ghost(effect));
                     }
                 },
-                Happening::Answer(_) => {}
+                Happening::Answer(event) => self.unheard(&event),
                 other @ (Happening::Ghost(_) | Happening::Moved(..)) => {
                     self.queue.insert(key, other);
                 }
@@ -1036,8 +1036,7 @@ impl World {
     fn cut_off<'a>(&mut self, commands: impl Iterator<Item = &'a Command> + Clone) {
         let unsaved = commands.clone().any(|command| matches!(command, Command::Save));
         if unsaved || self.unsaved.is_some() {
-            // What it was just told is in no state.
-            self.vault.leases.values_mut().for_each(|lease| lease.life.muddied = true);
+            self.muddy_all();
             return;
         }
         for command in commands {

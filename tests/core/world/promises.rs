@@ -226,6 +226,22 @@ impl World {
         }
     }
 
+    /// An answer that reaches nobody.
+    pub(super) fn unheard(&mut self, event: &Event) {
+        let Some((_, key, _)) = op(event).and_then(|op| self.ledger.under_way.get(&op)) else {
+            return;
+        };
+        let token = self.vault.tokens.get_mut(key);
+        let lease = self.vault.leases.get_mut(key).map(|lease| &mut lease.life);
+        token.into_iter().chain(lease).for_each(|life| life.muddied = true);
+    }
+
+    /// What an agent was told last is in no state.
+    pub(super) fn muddy_all(&mut self) {
+        let leases = self.vault.leases.values_mut().map(|lease| &mut lease.life);
+        self.vault.tokens.values_mut().chain(leases).for_each(|life| life.muddied = true);
+    }
+
     /// After an answer was dealt with: what could not be refreshed is shown as such.
     pub(super) fn check_stale(&mut self) {
         let Some(secret) = self.ledger.stale.take() else { return };
@@ -484,8 +500,7 @@ impl World {
         self.ledger.stale = None;
         let saved = self.state();
         if self.unsaved.is_some() {
-            // What it was told since is in no state.
-            self.vault.leases.values_mut().for_each(|lease| lease.life.muddied = true);
+            self.muddy_all();
             self.deadlines.clear();
         }
         for id in self.unknown(&saved, self.now) {

@@ -256,7 +256,7 @@ impl Leased {
         visible: Option<&Version>,
         session: &Session,
     ) -> Option<Value> {
-        let best = self.to_show(now, visible)?;
+        let best = self.to_show(now, visible, session)?;
         let before = self.kept.current.as_ref().filter(|lease| lease.version() != best.version());
         let mut value = self.as_value(best, before.filter(|lease| lease.works(now)), now);
         // It dies with the token that made it, which need not be the one in use.
@@ -266,12 +266,19 @@ impl Leased {
     }
 
     /// The version of that value.
-    pub fn version(&self, now: Moment, visible: Option<&Version>) -> Option<&Version> {
-        self.to_show(now, visible).map(Lease::version)
+    pub fn version(
+        &self,
+        now: Moment,
+        visible: Option<&Version>,
+        session: &Session,
+    ) -> Option<&Version> {
+        self.to_show(now, visible, session).map(Lease::version)
     }
 
-    fn to_show(&self, now: Moment, visible: Option<&Version>) -> Option<&Lease> {
-        let ready = |new: &&Candidate| self.ready(new) && new.lease.works(now);
+    fn to_show(&self, now: Moment, visible: Option<&Version>, session: &Session) -> Option<&Lease> {
+        // Nor does anything enter whose token may have ended: its renewal is under way.
+        let lives = |lease: &Lease| session.expires_of(lease.session).is_none_or(|end| now < end);
+        let ready = |new: &&Candidate| self.ready(new) && new.lease.works(now) && lives(&new.lease);
         let fresh = self.kept.candidate.as_ref().filter(ready);
         // What is visible stays in the set though it ended; nothing that ended enters it.
         let stays = |lease: &&Lease| lease.works(now) || visible == Some(lease.version());

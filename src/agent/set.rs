@@ -24,7 +24,7 @@ impl Agent {
     pub(super) fn versions(&self, now: Moment) -> Versions {
         let shown = |name: &SecretName| self.publication.shown().get(name);
         let leased = self.leased.iter().filter_map(|(name, secret)| {
-            Some((name.clone(), secret.version(now, shown(name))?.clone()))
+            Some((name.clone(), secret.version(now, shown(name), &self.session)?.clone()))
         });
         let polled = self
             .polled
@@ -49,7 +49,7 @@ impl Agent {
             || (self.polled.values().all(|secret| {
                 secret.version().is_some() || may_lack(secret.required(), secret.settled())
             }) && leased.all(|(name, secret)| {
-                secret.version(now, shown(name)).is_some()
+                secret.version(now, shown(name), &self.session).is_some()
                     || may_lack(secret.required(), secret.tried())
             }))
     }
@@ -59,7 +59,7 @@ impl Agent {
         let Some(visible) = self.publication.visible() else { return true };
         let is_shown = |(name, secret): (&SecretName, &Leased)| {
             let shown = visible.get(name);
-            secret.version(now, shown) == shown
+            secret.version(now, shown, &self.session) == shown
         };
         !self.polled_shown || !self.leased.iter().all(is_shown)
     }

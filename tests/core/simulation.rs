@@ -89,10 +89,15 @@ fn check(world: &mut World, fair: bool) {
 fn end(world: &mut World, acts: &mut Acts) {
     acts.calm(world);
     // A budget that was spent before any term was known gives one back in ten minutes.
-    world.run(Duration::from_secs(700));
+    // What was revoked before is found by the next lookup.
+    world.run(Duration::from_secs(700) + acts.longest_term() / 2);
     check(world, false);
     if !world.works() {
         world.broken.push("no working login after the faults".into());
+    }
+    if !world.untold().is_empty() {
+        // Something was published this very moment.
+        world.run(Duration::from_secs(1));
     }
     let untold = world.untold();
     if !untold.is_empty() {

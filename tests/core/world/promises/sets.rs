@@ -61,6 +61,12 @@ impl World {
         snapshot: &Snapshot,
         before: Option<&Snapshot>,
     ) {
+        // A secret that the policy gave up may come back with the login that it had.
+        for (name, old) in before.into_iter().flat_map(|old| &old.secrets) {
+            if !snapshot.secrets.contains_key(name) {
+                self.ledger.shown.entry(name.clone()).or_default().remove(&old.version);
+            }
+        }
         for (name, value) in &snapshot.secrets {
             let old = before.and_then(|old| old.secrets.get(name));
             let changed = old.is_none_or(|old| old.version != value.version);

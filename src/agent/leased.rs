@@ -96,7 +96,10 @@ struct Intent {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Candidate {
     lease: Lease,
-    ready: bool,
+    /// Whether it is given out without proof. Not kept: the next process tries it again, and says so
+    /// where it has to do the same.
+    #[serde(skip)]
+    unproved: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,12 +125,13 @@ pub struct Surroundings<'a> {
 }
 
 impl Leased {
-    /// Goes on from what an earlier process left.
+    /// Goes on from what an earlier process left; `shown` is what readers see.
     pub fn adopt(
         cx: &mut Context,
         name: SecretName,
         policy: LeasedPolicy,
         kept: Option<Kept>,
+        shown: Option<&Version>,
     ) -> Self {
         let mut kept = kept.unwrap_or_else(|| Kept {
             current: None,
@@ -147,16 +151,6 @@ impl Leased {
             cx.record(Record::IssueUnanswered { secret: name.clone(), undone });
             cx.dirty();
         }
-        if let Some(current) = &mut kept.current {
-            current.revive(cx.now);
-        }
-        if let Some(new) = &mut kept.candidate {
-            new.ready |= policy.connection.is_none();
-        }
-        kept.leases_mut().for_each(|lease| lease.adopt(cx.now));
-        for old in kept.leaving.iter_mut().filter(|old| old.lease.lost) {
-            old.lease.fade(cx);
-        }
         let mut adopted = Self {
             name,
             policy,
@@ -171,6 +165,21 @@ impl Leased {
             told_spent: false,
             childless: false,
         };
+        // The last process may have died between the publish and the word of it.
+        adopted.visible(cx, shown);
+        if let Some(current) = &mut adopted.kept.current {
+            current.revive(cx.now);
+        }
+        let in_use: Vec<String> = adopted.kept.in_use().map(Lease::hash).collect();
+        for lease in adopted.kept.leases_mut() {
+            if lease.adopt(cx.now) && in_use.contains(&lease.hash()) {
+                let (secret, cause) = (adopted.name.clone(), "it ran out meanwhile".to_owned());
+                cx.record(Record::LeaseLost { secret, lease: lease.hash(), cause });
+            }
+        }
+        for old in adopted.kept.leaving.iter_mut().filter(|old| old.lease.lost) {
+            old.lease.fade(cx);
+        }
         adopted.drop_lost_candidate(cx);
         let elsewhere = |new: &mut Candidate| new.lease.source != adopted.policy.source;
         if let Some(new) = adopted.kept.candidate.take_if(elsewhere) {
@@ -220,9 +229,9 @@ impl Leased {
         kept.map(|lease| lease.session)
     }
 
-    /// When the visible lease ends unless it is renewed.
-    pub fn expires(&self) -> Option<Moment> {
-        self.kept.current.as_ref().filter(|lease| !lease.lost).map(|lease| lease.expires)
+    /// When the visible lease ends unless it is renewed. One that was taken for lost may live.
+    pub fn expires(&self, now: Moment) -> Option<Moment> {
+        self.kept.current.as_ref().map(|lease| lease.expires).filter(|end| now < *end)
     }
 
     /// Whether a first generation need not wait for it: it has a value, or failed to get one.
@@ -247,7 +256,7 @@ impl Leased {
         visible: Option<&Version>,
         session: &Session,
     ) -> Option<Value> {
-        let best = self.to_show(now, visible)?;
+        let best = self.to_show(now, visible, session)?;
         let before = self.kept.current.as_ref().filter(|lease| lease.version() != best.version());
         let mut value = self.as_value(best, before.filter(|lease| lease.works(now)), now);
         // It dies with the token that made it, which need not be the one in use.
@@ -257,15 +266,29 @@ impl Leased {
     }
 
     /// The version of that value.
-    pub fn version(&self, now: Moment, visible: Option<&Version>) -> Option<&Version> {
-        self.to_show(now, visible).map(Lease::version)
+    pub fn version(
+        &self,
+        now: Moment,
+        visible: Option<&Version>,
+        session: &Session,
+    ) -> Option<&Version> {
+        self.to_show(now, visible, session).map(Lease::version)
     }
 
-    fn to_show(&self, now: Moment, visible: Option<&Version>) -> Option<&Lease> {
-        let fresh = self.kept.candidate.as_ref().filter(|new| new.ready && new.lease.works(now));
+    fn to_show(&self, now: Moment, visible: Option<&Version>, session: &Session) -> Option<&Lease> {
+        // Nor does anything enter whose token may have ended: its renewal is under way.
+        let lives = |lease: &Lease| session.expires_of(lease.session).is_none_or(|end| now < end);
+        let ready = |new: &&Candidate| self.ready(new) && new.lease.works(now) && lives(&new.lease);
+        let fresh = self.kept.candidate.as_ref().filter(ready);
         // What is visible stays in the set though it ended; nothing that ended enters it.
         let stays = |lease: &&Lease| lease.works(now) || visible == Some(lease.version());
         fresh.map(|new| &new.lease).or_else(|| self.kept.current.as_ref().filter(stays))
+    }
+
+    /// Whether it may be shown: proved, where it can be.
+    fn ready(&self, new: &Candidate) -> bool {
+        let provable = self.policy.connection.is_some() && new.lease.grant.login().is_some();
+        !provable || new.lease.role.is_some() || new.unproved
     }
 
     fn as_value(&self, lease: &Lease, before: Option<&Lease>, now: Moment) -> Value {
@@ -313,6 +336,11 @@ impl Leased {
     /// Whether a lease of this secret waits for `op`.
     pub fn waits_for(&self, op: Op) -> bool {
         self.kept.leases().any(|lease| lease.waits_for(op))
+    }
+
+    /// Whether that is a lease in use, or about to be.
+    pub fn keeps(&self, op: Op) -> bool {
+        self.kept.in_use().any(|lease| lease.kept() && lease.waits_for(op))
     }
 
     /// `shown` is what readers see: a candidate that is in it becomes current, and the one before
@@ -423,8 +451,12 @@ impl Kept {
 
     /// Its leases: the one in use, the next, those on their way out.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
-        let new = self.candidate.iter().map(|new| &new.lease);
-        self.current.iter().chain(new).chain(self.leaving.iter().map(|old| &old.lease))
+        self.in_use().chain(self.leaving.iter().map(|old| &old.lease))
+    }
+
+    /// Those in use, or about to be.
+    fn in_use(&self) -> impl Iterator<Item = &Lease> {
+        self.current.iter().chain(self.candidate.iter().map(|new| &new.lease))
     }
 
     fn leases_mut(&mut self) -> impl Iterator<Item = &mut Lease> {

@@ -108,9 +108,9 @@ impl Publication {
         [publish, self.repair.due()].into_iter().flatten().min()
     }
 
-    /// Whether a set is on its way to readers.
-    pub fn publishing(&self) -> bool {
-        self.under_way.is_some()
+    /// The set that is on its way to readers.
+    pub fn publishing(&self) -> Option<&Versions> {
+        self.under_way.as_ref()
     }
 
     /// Publishes what differs from what is visible, and repairs.
@@ -127,6 +127,8 @@ impl Publication {
             && self.retry.not_before(Moment::from_micros(0)) <= cx.now
         {
             self.under_way = Some(versions);
+            // A next process must know what it finds on disk.
+            cx.dirty();
             cx.push(Command::Publish(Snapshot { generation: self.generation.next(), secrets }));
         }
         if self.repair.due().is_some_and(|at| at <= cx.now) && self.under_way.is_none() {

@@ -65,7 +65,7 @@ pub struct Surroundings {
     pub in_use: BTreeSet<SessionId>,
     /// Sessions with a lease that Vault is asked about: its answer tells of the token too.
     pub proved: BTreeSet<SessionId>,
-    /// When the first lease in use ends.
+    /// When the first lease in use ends, as far as is known.
     pub first_expiry: Option<Moment>,
 }
 
@@ -153,7 +153,7 @@ impl Session {
         let all = self.kept.up.iter().chain(&self.kept.old);
         let idle = all.clone().filter(|up| up.asked.is_none());
         let requests = idle.filter_map(|up| up.next(around)).map(|(due, _)| due).min();
-        let ends = all.filter_map(|up| up.expires).min();
+        let ends = all.filter_map(Up::ends).min();
         let login = if stopping { None } else { self.wants_login(around) };
         let idle = self
             .kept
@@ -200,7 +200,7 @@ impl Session {
 
     fn run_out(&mut self, cx: &mut Context) -> Vec<SessionId> {
         let now = cx.now;
-        let over = |up: &Up| up.expires.is_some_and(|end| end <= now);
+        let over = |up: &Up| up.over(now);
         let mut died: Vec<SessionId> =
             self.kept.old.iter().filter(|up| over(up)).map(|up| up.id).collect();
         self.kept.old.retain(|up| !over(up));
@@ -297,7 +297,7 @@ impl Session {
             }
             return;
         }
-        let left = around.first_expiry.map(|end| cx.now.until(end)).filter(|left| !left.is_zero());
+        let left = around.first_expiry.map(|end| cx.now.until(end));
         let retry_in = cx.back_off(&mut self.retry, left, &failure);
         cx.record(Record::LoginFailed { failure, retry_in });
     }

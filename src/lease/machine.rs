@@ -4,18 +4,19 @@
 //! in the state before the first shortening is sent, and every request after it asks only for what
 //! is left.
 
+mod answers;
+mod requests;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::command::Command;
 use crate::agent::context::Context;
 use crate::agent::event::Op;
-use crate::error::{Class, Failure};
+use crate::error::Failure;
 use crate::lease::schedule::{self, Retry};
-use crate::lease::{ChildToken, Grant, LeaseTerm, RoleId};
-use crate::secret::Secret;
+use crate::lease::{ChildToken, Grant, RoleId};
 use crate::snapshot::Version;
 use crate::time::Moment;
 
@@ -25,6 +26,9 @@ const TOLERANCE: Duration = Duration::from_secs(2);
 /// What was asked for in whole seconds is not less than the deadline by more than this, unless the
 /// lease's longest life cut it.
 const ROUNDING: Duration = Duration::from_millis(100);
+
+/// A standby that lags may not know a younger lease yet: Vault is asked again before it is given up.
+const STANDBY_LAG: Duration = Duration::from_secs(10);
 
 /// After this long past its end a lease that Vault cannot be asked about is taken for ended: the
 /// database refuses its login by its own clock.
@@ -44,6 +48,9 @@ pub struct Lease {
     pub child: Option<ChildToken>,
     /// When the issue was sent.
     pub issued: Moment,
+    /// When it was answered: Vault made the lease between the two.
+    #[serde(default)]
+    answered: Option<Moment>,
     /// The database role's oid, once the login was proved.
     pub role: Option<RoleId>,
     /// When it ends unless it is renewed, by its own term and by its child token's.
@@ -145,6 +152,7 @@ impl Lease {
             session,
             child: None,
             issued: sent,
+            answered: Some(cx.now),
             role: None,
             expires: sent + grant.duration,
             own: sent + grant.duration,
@@ -278,13 +286,6 @@ impl Lease {
         }
     }
 
-    /// It was taken for lost, and Vault says that it lives: it is ended by evidence like any other.
-    fn recover(&mut self, now: Moment, end: Moment) {
-        if std::mem::take(&mut self.fading) && now + TOLERANCE < end {
-            (self.lost, self.goal) = (false, Goal::Keep);
-        }
-    }
-
     /// Its token is said to be dead, and it with it. That may be wrong, and a login that lives is
     /// ended by evidence only: Vault is asked about it before it is let go.
     pub fn doubt(&mut self, cx: &mut Context) {
@@ -305,350 +306,28 @@ impl Lease {
     }
 
     /// Goes on in a new process: a drain that only served the old process's stop is taken back,
-    /// any other is looked up before anything is sent.
-    pub fn adopt(&mut self, now: Moment) {
+    /// any other is looked up before anything is sent. Whether it ran out meanwhile.
+    pub fn adopt(&mut self, now: Moment) -> bool {
         if let Goal::Drain { for_stop: true, .. } = self.goal {
             self.goal = Goal::Keep;
             self.renew_at = now;
         }
         self.doubted |= matches!(self.goal, Goal::Drain { sent: false, .. });
-        self.lost |= self.ran_out(now);
+        let newly = !self.lost && self.ran_out(now);
+        self.lost |= newly;
+        newly
     }
 
     fn ran_out(&self, now: Moment) -> bool {
-        !self.put_back && now >= self.expires
+        !self.open_ended() && now >= self.expires
     }
 
-    /// When it is taken for ended unasked. A renewal whose answer we never had may have carried it
-    /// further, so there is time to ask once it was found to be over.
-    fn forget_at(&self) -> Moment {
-        self.deadline().map_or(self.expires, |deadline| deadline.max(self.expires)) + FORGET_AFTER
-    }
-
-    fn learnable(&self) -> bool {
-        self.maximum == Maximum::Unknown && self.grant.renewable
-    }
-
-    /// Whether a renewal would still gain anything.
-    fn renewable(&self) -> bool {
-        self.grant.renewable
-            && self.end().is_none_or(|end| self.expires + Duration::from_secs(1) < end)
-    }
-
-    /// The next request and when it is due. `measure`: its longest life may be learned now;
-    /// `lookup`: how often Vault is asked.
-    fn next(&self, measure: bool, lookup: Duration) -> (Moment, Ask) {
-        let at_once = Moment::from_micros(0);
-        let (due, ask) = match self.goal {
-            _ if self.doubted => (at_once, Ask::Lookup),
-            Goal::Keep if self.fleeting() => (at_once, Ask::Prolong),
-            Goal::Keep if self.put_back => (at_once, Ask::PutBack),
-            Goal::Keep if measure && self.learnable() => (at_once, Ask::Measure),
-            Goal::Keep => {
-                // A look that keeps failing must not stand before a renewal that is due.
-                let look = schedule::look_at(self.issued, self.seen, lookup, self.spread);
-                let look = (self.retry.not_before(look), Ask::Lookup);
-                let renew = (self.renew_at, Ask::Renew);
-                if self.renewable() && renew.0 <= look.0 { renew } else { look }
-            }
-            Goal::Drain { sent: false, .. } => (at_once, Ask::Shorten),
-            Goal::Drain { deadline, .. }
-                if self.fleeting() && self.child_end().is_some_and(|end| end < deadline) =>
-            {
-                (at_once, Ask::Prolong)
-            }
-            Goal::Drain { checked: false, .. } => (at_once, Ask::Lookup),
-            Goal::Drain { deadline, .. } => (deadline + Duration::from_secs(1), Ask::Lookup),
-            Goal::End { denied: false, .. } => (at_once, Ask::Revoke),
-            Goal::End { sent: false, .. } => (at_once, Ask::Shorten),
-            Goal::End { .. } => (self.expires, Ask::Lookup),
-        };
-        (self.retry.not_before(due), ask)
-    }
-
-    /// When [`Lease::step`] has something to do.
-    pub fn due(&self, online: bool, measure: bool, lookup: Duration) -> Option<Moment> {
-        let ends = match self.goal {
-            Goal::Keep => (!self.lost).then_some(self.expires),
-            Goal::Drain { .. } | Goal::End { .. } => Some(self.forget_at()),
-        }
-        .filter(|_| !self.put_back);
-        let request = (online && self.asked.is_none() && !(self.lost && self.kept()))
-            .then(|| self.next(measure, lookup).0);
-        [ends, request].into_iter().flatten().min()
-    }
-
-    /// Sends what is due, and notes what the time alone has decided.
-    pub fn step(
-        &mut self,
-        cx: &mut Context,
-        token: Option<&Secret>,
-        measure: bool,
-        lookup: Duration,
-    ) -> Turn {
-        if self.kept() && !self.lost && self.ran_out(cx.now) {
-            self.lost = true;
-            cx.dirty();
-            return Turn::Lost("it ran out".to_owned());
-        }
-        if !self.kept() && !self.put_back && cx.now >= self.forget_at() {
-            return Turn::Ended;
-        }
-        let Some(token) = token else { return Turn::Quiet };
-        if self.asked.is_some() || (self.lost && self.kept()) {
-            return Turn::Quiet;
-        }
-        let (due, ask) = self.next(measure, lookup);
-        if due > cx.now {
-            return Turn::Quiet;
-        }
-        self.send(cx, ask, token.clone());
-        Turn::Quiet
-    }
-
-    fn send(&mut self, cx: &mut Context, ask: Ask, token: Secret) {
-        let op = cx.op();
-        self.asked = Some((op, ask));
-        let lease = self.grant.lease_id.clone();
-        let renew = |increment| Command::RenewLease {
-            op,
-            lease: lease.clone(),
-            increment,
-            token: token.clone(),
-        };
-        let command = match ask {
-            Ask::Renew | Ask::PutBack => renew(self.grant.duration),
-            Ask::Measure => {
-                self.put_back = true;
-                cx.dirty();
-                renew(schedule::BEYOND_ANY_MAXIMUM)
-            }
-            Ask::Shorten => Command::ShortenLease {
-                op,
-                lease: lease.clone(),
-                increment: self.left_to_ask(cx.now),
-                token: token.clone(),
-            },
-            Ask::Lookup => Command::LookupLease { op, lease: lease.clone(), token: token.clone() },
-            Ask::Revoke => Command::RevokeLease { op, lease: lease.clone(), token: token.clone() },
-            Ask::Prolong => Command::RenewToken {
-                op,
-                token: self.child.as_ref().map_or(token, |child| child.token.clone()),
-                increment: Some(schedule::BEYOND_ANY_MAXIMUM),
-            },
-        };
-        cx.push(command);
-    }
-
-    /// What a shortening asks for: what is left until the deadline, in whole seconds, at least one.
-    fn left_to_ask(&self, now: Moment) -> Duration {
-        let left = self.deadline().map_or(Duration::ZERO, |deadline| now.until(deadline));
-        let whole = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        Duration::from_secs(whole.max(1))
-    }
-
-    /// Whether `op` is this lease's.
-    pub fn waits_for(&self, op: Op) -> bool {
-        self.asked.is_some_and(|(asked, _)| asked == op)
-    }
-
-    /// Takes the answer to a renewal or a lookup.
-    pub fn seen(
-        &mut self,
-        cx: &mut Context,
-        sent: Moment,
-        result: Result<LeaseTerm, Failure>,
-    ) -> Turn {
-        let Some((_, ask)) = self.asked.take() else { return Turn::Quiet };
-        cx.dirty();
-        match (ask, result) {
-            (Ask::Prolong, Ok(term)) => {
-                self.retry = Retry::default();
-                if let Some(child) = &mut self.child {
-                    (child.expires, child.lasting) = (Some(sent + term.ttl), true);
-                }
-                self.ends(self.own);
-                Turn::Quiet
-            }
-            (_, Ok(term)) => {
-                // A renewal that keeps failing is not tried at once for a lookup that works.
-                let overdue = self.kept() && self.renewable() && self.renew_at <= cx.now;
-                if ask != Ask::PutBack && !(ask == Ask::Lookup && overdue) {
-                    self.retry = Retry::default();
-                }
-                self.seen = sent;
-                self.recover(cx.now, sent + term.ttl);
-                match ask {
-                    Ask::Renew | Ask::PutBack => self.renewed(cx, ask, sent, term.ttl),
-                    Ask::Measure => self.measured(sent, term.ttl),
-                    Ask::Shorten => self.shortened(sent, term.ttl),
-                    Ask::Lookup => self.looked_up(cx, sent, term.ttl),
-                    Ask::Revoke | Ask::Prolong => Turn::Quiet,
-                }
-            }
-            (ask, Err(failure)) => self.refused(cx, ask, failure),
-        }
-    }
-
-    fn renewed(&mut self, cx: &mut Context, ask: Ask, sent: Moment, ttl: Duration) -> Turn {
-        self.put_back = false;
-        self.ends(sent + ttl);
-        self.term = ttl;
-        self.renew_at = schedule::renew_at(sent, ttl, cx.jitter());
-        let truncated = ttl.saturating_add(Duration::from_secs(1)) < self.grant.duration;
-        if truncated && !matches!(self.maximum, Maximum::At(_)) {
-            self.maximum = Maximum::At(self.expires);
-        }
-        if ask == Ask::PutBack { Turn::Quiet } else { Turn::Renewed(ttl) }
-    }
-
-    fn measured(&mut self, sent: Moment, ttl: Duration) -> Turn {
-        self.ends(sent + ttl);
-        self.maximum = Maximum::At(self.own);
-        Turn::Learned(ttl)
-    }
-
-    fn shortened(&mut self, sent: Moment, ttl: Duration) -> Turn {
-        self.put_back = false;
-        self.ends(sent + ttl);
-        self.term = ttl;
-        match &mut self.goal {
-            Goal::Drain { sent: done, deadline, .. } => {
-                *done = true;
-                let missing = self.expires.until(*deadline);
-                if missing > ROUNDING { Turn::Short(missing) } else { Turn::Quiet }
-            }
-            Goal::End { sent: done, .. } => {
-                *done = true;
-                Turn::Quiet
-            }
-            Goal::Keep => Turn::Quiet,
-        }
-    }
-
-    fn looked_up(&mut self, cx: &mut Context, sent: Moment, ttl: Duration) -> Turn {
-        let found = sent + ttl;
-        let doubted = std::mem::take(&mut self.doubted);
-        self.put_back &= self.kept();
-        match &mut self.goal {
-            Goal::Keep => {
-                // What a slow answer says was so when it was given, not when it was asked for.
-                if cx.now + ttl + TOLERANCE < self.own {
-                    self.ends(found);
-                    self.renew_at = self.renew_at.min(cx.now);
-                } else if doubted {
-                    self.renew_at = self.renew_at.min(cx.now);
-                }
-            }
-            Goal::Drain { deadline, sent: shortened, checked, .. } => {
-                let late = found > *deadline + TOLERANCE;
-                // After a restart nobody knows whether the shortening was sent: ask for what is
-                // left where the lease ends early too.
-                let early = doubted && found + Duration::from_secs(1) < *deadline;
-                (*shortened, *checked) = (!late && !early, !late && !early);
-                if !doubted {
-                    self.retry.failed(cx.now, Duration::from_secs(1));
-                }
-                if cx.now >= *deadline + TOLERANCE {
-                    self.goal = Goal::End { denied: false, sent: false };
-                }
-                self.ends(found);
-            }
-            Goal::End { sent, .. } => {
-                *sent = false;
-                self.retry.failed(cx.now, Duration::from_secs(1));
-            }
-        }
-        Turn::Quiet
-    }
-
-    fn refused(&mut self, cx: &mut Context, ask: Ask, failure: Failure) -> Turn {
-        let left = cx.now.until(self.expires);
-        cx.back_off(&mut self.retry, Some(left), &failure);
-        let kept = self.kept();
-        if failure.class == Class::Gone && (ask != Ask::Prolong || kept) {
-            return self.gone(ask);
-        }
-        match ask {
-            Ask::Renew => {
-                let last = schedule::last_renewal_at(self.expires, self.term);
-                if cx.now < last {
-                    self.retry.no_later_than(last);
-                }
-                Turn::RenewalFailed(failure)
-            }
-            Ask::Measure => match failure.class {
-                Class::Again { .. } | Class::Unclear => Turn::Quiet,
-                Class::Denied | Class::Missing | Class::Gone | Class::Conflict | Class::Ours => {
-                    self.maximum = Maximum::Unlearnable;
-                    Turn::Unlearnable(failure)
-                }
-            },
-            Ask::PutBack => {
-                self.put_back = failure.class != Class::Denied;
-                Turn::Quiet
-            }
-            Ask::Lookup => {
-                if failure.class == Class::Denied {
-                    // No right to look: live by what the renewals say.
-                    self.seen = cx.now;
-                    self.doubted = false;
-                }
-                if kept { Turn::LookFailed(failure) } else { Turn::Quiet }
-            }
-            Ask::Shorten => match self.goal {
-                Goal::Drain { deadline, .. } if cx.now >= deadline => {
-                    self.goal = Goal::End { denied: false, sent: false };
-                    Turn::DrainFailed(failure)
-                }
-                Goal::Drain { .. } => Turn::DrainFailed(failure),
-                Goal::Keep | Goal::End { .. } => Turn::EndFailed(failure),
-            },
-            Ask::Revoke => self.revoke_failed(failure),
-            Ask::Prolong => match failure.class {
-                Class::Again { .. } | Class::Unclear => Turn::Quiet,
-                Class::Denied | Class::Missing | Class::Gone | Class::Conflict | Class::Ours => {
-                    if let Some(child) = &mut self.child {
-                        child.lasting = true;
-                    }
-                    Turn::ChildEnds(failure)
-                }
-            },
-        }
-    }
-
-    fn gone(&mut self, ask: Ask) -> Turn {
-        match self.goal {
-            Goal::Drain { .. } | Goal::End { .. } => Turn::Ended,
-            // Before a lease counts as lost, it is looked up.
-            Goal::Keep if ask != Ask::Lookup => {
-                self.doubted = true;
-                Turn::Quiet
-            }
-            Goal::Keep => {
-                self.lost = true;
-                Turn::Lost("vault no longer knows it".to_owned())
-            }
-        }
-    }
-
-    fn revoke_failed(&mut self, failure: Failure) -> Turn {
-        let first = matches!(self.goal, Goal::End { denied: false, .. });
-        if failure.class == Class::Denied && first {
-            self.goal = Goal::End { denied: true, sent: false };
-            self.retry = Retry::default();
-            return Turn::RevokeDenied(failure);
-        }
-        Turn::EndFailed(failure)
-    }
-
-    /// Takes the answer to a revocation.
-    pub fn revoked(&mut self, cx: &mut Context, result: Result<(), Failure>) -> Turn {
-        let Some((_, ask)) = self.asked.take() else { return Turn::Quiet };
-        cx.dirty();
-        match result {
-            Ok(()) => Turn::Ended,
-            Err(failure) => self.refused(cx, ask, failure),
-        }
+    /// Whether a request that may have lengthened it has no answer yet: nobody knows when it ends.
+    fn open_ended(&self) -> bool {
+        self.put_back
+            || self.asked.is_some_and(|(_, ask)| match ask {
+                Ask::Renew | Ask::Measure | Ask::PutBack | Ask::Prolong => true,
+                Ask::Shorten | Ask::Lookup | Ask::Revoke => false,
+            })
     }
 }

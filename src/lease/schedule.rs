@@ -78,7 +78,11 @@ pub fn rotate_at(issued: Moment, every: Duration, spread: f64) -> Moment {
 /// The last chance to replace a lease whose renewals fail: a tenth of its term before it ends, at
 /// least a second.
 pub fn give_up_at(expires: Moment, term: Duration) -> Moment {
-    expires - portion(term, 0.1).max(Duration::from_secs(1))
+    expires - last_tenth(term)
+}
+
+fn last_tenth(term: Duration) -> Duration {
+    portion(term, 0.1).max(Duration::from_secs(1))
 }
 
 /// The last renewal that spares a replacement: a twentieth of the term before [`give_up_at`],
@@ -97,9 +101,10 @@ pub fn grace_within(life: Duration, confirm: Duration, grace: Duration) -> Durat
         .max(Duration::from_secs(1))
 }
 
-/// The grace that can be kept when the longest life is not known: what a fifth of the term leaves.
+/// The grace that can be kept when the longest life is not known, for renewals may be denied too:
+/// what is left of the term after [`give_up_at`].
 pub fn grace_blind(term: Duration, confirm: Duration, grace: Duration) -> Duration {
-    portion(term, 0.2)
+    last_tenth(term)
         .saturating_sub(PROBE_ALLOWANCE + confirm)
         .min(grace)
         .max(Duration::from_secs(1))

@@ -96,6 +96,10 @@ fn play(script: &str) -> String {
             (Some(world), ["start"]) => world.start(),
             (Some(world), ["run", span]) => world.run(duration(span)),
             (Some(world), ["kill"]) => world.kill(),
+            (Some(world), ["secret", secret, "database", options @ ..]) => {
+                let changed = SecretPolicy::Leased(leased(options));
+                world.policy.secrets.insert(name(secret), changed);
+            }
             (Some(world), ["stop"]) => world.stop(),
             (Some(world), words) => set(world, &words.join(" ")),
         }
@@ -121,6 +125,8 @@ fn set(world: &mut World, line: &str) {
                     "ttl" => world.vault.ttl = duration(value),
                     "max" => world.vault.max = duration(value),
                     "children" => world.vault.children = value == "yes",
+                    "renewable" => world.vault.renewable = value == "yes",
+                    "revokes" => world.vault.revokes = value == "yes",
                     "token" => world.vault.token_ttl = duration(value),
                     "token_max" => world.vault.token_max = Some(duration(value)),
                     other => panic!("vault {other}"),
@@ -158,6 +164,9 @@ fn set(world: &mut World, line: &str) {
         ["answers", "lost"] => world.weather.hears = true,
         ["answers", "take", span] => world.weather.takes = Some(duration(span)),
         ["drift"] => world.drift(),
+        ["killed", "before", "command", number] => {
+            world.dies_in = Some(number.parse().expect("a number"));
+        }
         ["leases"] => {
             let all = world.leases();
             world.out.push_str(&format!("          {all:?}\n"));
@@ -193,6 +202,7 @@ fn leased(options: &[&str]) -> LeasedPolicy {
             "lookup" => policy.lookup = duration(value),
             "unconfirmed_after" => policy.unconfirmed_after = Some(duration(value)),
             "optional" => policy.required = false,
+            "untried" => policy.connection = None,
             "confirm" => {
                 policy.confirm = match value {
                     "none" => Confirm::None,

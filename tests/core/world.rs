@@ -6,8 +6,14 @@
 
 #[path = "world/failed.rs"]
 mod failed;
+#[path = "world/perform.rs"]
+mod perform;
 #[path = "world/promises.rs"]
 mod promises;
+#[path = "world/service.rs"]
+mod service;
+#[path = "world/vault.rs"]
+mod vault;
 #[path = "world/weather.rs"]
 mod weather;
 
@@ -16,14 +22,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::agent::command::{Command, Notice, TargetName};
-use leasehold::agent::event::{Event, LoginFailure, Op, Reading, Token, TokenTerm, Visible};
-use leasehold::agent::{Agent, Confirm, Kept, Policy, SecretPolicy};
+use leasehold::agent::command::{Command, TargetName};
+use leasehold::agent::event::Event;
+use leasehold::agent::{Agent, Kept, Policy, SecretPolicy};
 use leasehold::audit::event::Record;
 use leasehold::error::{Class, Failure};
-use leasehold::lease::{Grant, Granted, LeaseTerm, RoleId};
-use leasehold::secret::{Credential, Secret};
-use leasehold::snapshot::{Content, Field, Generation, SecretName, Snapshot, Version};
+use leasehold::lease::RoleId;
+use leasehold::secret::Secret;
+use leasehold::snapshot::{Content, Generation, SecretName, Snapshot, Version};
 use leasehold::time::Moment;
 
 use promises::Ledger;
@@ -92,6 +98,10 @@ pub struct Vault {
     pub token_max: Option<Duration>,
     /// Whether the policy gives the right to make child tokens.
     pub children: bool,
+    /// Whether its leases can be renewed.
+    pub renewable: bool,
+    /// Whether the policy gives the right to revoke a lease.
+    pub revokes: bool,
     /// Term and longest life where a secret has its own.
     pub roles: BTreeMap<SecretName, (Duration, Duration)>,
     tokens: BTreeMap<String, Life>,
@@ -112,7 +122,7 @@ struct Life {
     expires: Moment,
     end: Option<Moment>,
     alive: bool,
-    /// What became of it is not what the agent was told.
+    /// What became of it is not what the agent was told, until it is told of it again.
     muddied: bool,
 }
 
@@ -184,6 +194,8 @@ impl World {
                 token_ttl: seconds(3600 * 24),
                 token_max: None,
                 children: true,
+                renewable: true,
+                revokes: true,
                 roles: BTreeMap::new(),
                 tokens: BTreeMap::new(),
                 parents: BTreeMap::new(),
@@ -243,7 +255,6 @@ impl World {
             None => Kept::default(),
         };
         self.unsaved = None;
-        self.ledger.behind = kept_generation(&kept) != self.visible.as_ref().map(|v| v.generation);
         let on_disk = self.visible.as_ref().map_or(Generation(0), |set| set.generation);
         let (agent, commands) =
             Agent::adopt(self.policy.clone(), kept, on_disk, self.seed, self.now);
@@ -269,7 +280,7 @@ impl World {
                         self.queue.insert(key, Happening::Ghost(effect));
                     }
                 },
-                Happening::Answer(_) => {}
+                Happening::Answer(event) => self.unheard(&event),
                 other @ (Happening::Ghost(_) | Happening::Moved(..)) => {
                     self.queue.insert(key, other);
                 }
@@ -346,7 +357,6 @@ impl World {
         match happening {
             Happening::Answer(event) => return Some(event),
             Happening::Request(effect, back) => {
-                self.vault.quiet_until = self.now;
                 let event = effect(self);
                 if back.is_zero() {
                     return Some(event);
@@ -382,30 +392,6 @@ impl World {
         self.expire();
     }
 
-    fn expire(&mut self) {
-        let now = self.now;
-        if now < self.vault.quiet_until {
-            return;
-        }
-        for life in self.vault.tokens.values_mut() {
-            life.alive &= now < life.expires;
-        }
-        for (child, parent) in &self.vault.parents {
-            let alive = self.vault.tokens.get(parent).is_some_and(|token| token.alive);
-            if let Some(life) = self.vault.tokens.get_mut(child) {
-                life.alive &= alive;
-            }
-        }
-        for lease in self.vault.leases.values_mut() {
-            let token = self.vault.tokens.get(&lease.token).is_some_and(|token| token.alive);
-            lease.life.alive &= token && now < lease.life.expires;
-        }
-        let tokens = self.vault.tokens.values();
-        let all = tokens.chain(self.vault.leases.values().map(|lease| &lease.life));
-        let ends = all.filter(|life| life.alive).map(|life| life.expires);
-        self.vault.quiet_until = ends.min().unwrap_or(now);
-    }
-
     fn send(&mut self, event: Event) {
         self.at_once.push_back(event);
         while let Some(event) = self.at_once.pop_front() {
@@ -429,22 +415,6 @@ impl World {
             self.check_stale();
         }
         self.wakeup = self.agent.as_ref().and_then(|agent| agent.next_wakeup(self.now));
-    }
-
-    fn save(&mut self) {
-        let Some(agent) = &self.agent else { return };
-        if !self.writable {
-            self.say("the state cannot be written");
-            self.unsaved = Some(again("write the state: no room"));
-            return;
-        }
-        self.unsaved = None;
-        let mut kept = agent.kept();
-        if self.strict {
-            let text = serde_json::to_string(&kept).expect("a state");
-            kept = serde_json::from_str(&text).expect("the state that we wrote");
-        }
-        self.saved = Some(kept);
     }
 
     fn say(&mut self, line: impl AsRef<str>) {
@@ -472,587 +442,6 @@ impl World {
         queue.pop_front()
     }
 
-    fn later(
-        &mut self,
-        kind: &'static str,
-        answer: impl FnOnce(&mut World, Option<Failure>) -> Event + 'static,
-    ) {
-        self.order += 1;
-        let subject = self.subject.clone();
-        let (there, back) = self.weather.latency(kind);
-        let key = (self.now + there, self.order);
-        let answer = move |world: &mut World| {
-            let failure = if world.vault.up || matches!(kind, "probe" | "count" | "deliver") {
-                world.fault(kind).or_else(|| world.weather.fault(kind, subject.as_ref()))
-            } else {
-                Some(again("connection refused"))
-            };
-            match failure {
-                // It was heard, and the answer is lost.
-                Some(failure) if failure.class == Class::Unclear && world.weather.heard() => {
-                    world.ledger.ghost = true;
-                    let event = answer(world, None);
-                    world.ledger.ghost = false;
-                    failed::instead(event, failure)
-                }
-                failure => answer(world, failure),
-            }
-        };
-        self.queue.insert(key, Happening::Request(Box::new(answer), back));
-    }
-
-    fn perform(&mut self, commands: Vec<Command>) {
-        let mut commands = commands.into_iter();
-        while let Some(command) = commands.next() {
-            match &mut self.dies_in {
-                Some(0) => {
-                    self.dies_in = None;
-                    self.say("killed");
-                    self.cut_off(std::iter::once(&command).chain(commands.as_slice()));
-                    // What it was just told may be in no state.
-                    self.vault.leases.values_mut().for_each(|lease| lease.life.muddied = true);
-                    self.kill();
-                }
-                Some(left) => *left -= 1,
-                None => {}
-            }
-            if self.dead() {
-                return;
-            }
-            self.commanded(&command);
-            if let (Some(failure), true) = (&self.unsaved, failed::waits_for_the_state(&command)) {
-                self.at_once.extend(failed::held_back(&command, self.now, failure.clone()));
-                continue;
-            }
-            match command {
-                Command::Login { op, .. } => self.login(op),
-                Command::LookupToken { op, token } => self.token(op, token, None),
-                Command::RenewToken { op, token, increment } => {
-                    self.token(op, token, Some(increment.unwrap_or(self.vault.token_ttl)));
-                }
-                Command::RevokeToken { op, token } => {
-                    let child = self.vault.parents.contains_key(token.expose());
-                    self.say(if child { "revoke child token" } else { "revoke token" });
-                    self.later("revoke-token", move |world, failure| {
-                        if failure.is_none() {
-                            world.kill_token(token.expose());
-                        }
-                        Event::TokenRevoked { op, result: failure.map_or(Ok(()), Err) }
-                    });
-                }
-                Command::CreateToken { op, secret, token, term } => {
-                    self.create_token(op, secret, token, term);
-                }
-                Command::Issue { op, secret, token } => self.issue(op, secret, token),
-                Command::RenewLease { op, lease, increment, .. }
-                | Command::ShortenLease { op, lease, increment, .. } => {
-                    self.renew_lease(op, lease, increment);
-                }
-                Command::LookupLease { op, lease, .. } => self.lookup_lease(op, lease),
-                Command::RevokeLease { op, lease, .. } => self.revoke_lease(op, lease),
-                Command::Read { op, secret, known, .. } => self.read(op, secret, known),
-                Command::Probe { op, secret, credential } => self.probe(op, &secret, credential),
-                Command::Count { op, roles, secret, .. } => self.count(op, secret, roles),
-                Command::Rehearse(_) => {
-                    let result = self.fault("rehearse").map_or(Ok(()), Err);
-                    self.at_once.push_back(Event::Rehearsed { result });
-                }
-                Command::Save => self.save(),
-                Command::Publish(snapshot) => self.publish(snapshot),
-                Command::Repair => {
-                    self.say("repair");
-                    let generation = self.visible.as_ref().map_or(Generation(0), |v| v.generation);
-                    let result = Ok(Visible { generation, changed: true });
-                    self.at_once.push_back(Event::Published { result });
-                }
-                Command::Deliver { op, target, notice } => self.deliver(op, target, &notice),
-                Command::Record(record) => self.record(record),
-                Command::Exit => {
-                    self.say("exit");
-                    self.exited = true;
-                }
-            }
-        }
-    }
-
-    fn login(&mut self, op: Op) {
-        self.say("login");
-        let sent = self.now;
-        self.later("login", move |world, failure| {
-            let result = match failure {
-                Some(failure) => {
-                    Err(LoginFailure { failure, credential: Some("secret-id-1".into()) })
-                }
-                None => {
-                    world.vault.next += 1;
-                    let name = format!("token-{}", world.vault.next);
-                    let ttl = world.vault.token_ttl;
-                    let end = world.vault.token_max.map(|max| world.now + max);
-                    let born = world.now;
-                    let mut life = Life { born, expires: born, end, alive: true, muddied: false };
-                    life.renew(world.now, ttl);
-                    world.vault.tokens.insert(name.clone(), life);
-                    let term = TokenTerm { ttl: Some(ttl), renewable: true, periodic: None };
-                    Ok(Token { secret: Secret::new(name), term, ours: true })
-                }
-            };
-            Event::LoggedIn { op, sent, result }
-        });
-    }
-
-    fn create_token(&mut self, op: Op, secret: SecretName, token: Secret, term: Duration) {
-        self.say(format!("child token for {secret}"));
-        let sent = self.now;
-        self.later("create-token", move |world, failure| {
-            let alive = world.vault.tokens.get(token.expose()).is_some_and(|life| life.alive);
-            let result = match failure {
-                Some(failure) => Err(failure),
-                None if !alive => Err(Failure::new(Class::Gone, "bad token")),
-                None if !world.vault.children => {
-                    Err(Failure::new(Class::Denied, "permission denied"))
-                }
-                None => {
-                    world.vault.next_child += 1;
-                    let name = format!("child-{}", world.vault.next_child);
-                    let born = world.now;
-                    let (expires, end) = (born + term, Some(born + CHILD_MAX));
-                    let life = Life { born, expires, end, alive: true, muddied: false };
-                    world.vault.tokens.insert(name.clone(), life);
-                    world.vault.parents.insert(name.clone(), token.expose().to_owned());
-                    let term = TokenTerm { ttl: Some(term), renewable: true, periodic: None };
-                    Ok(Token { secret: Secret::new(name), term, ours: true })
-                }
-            };
-            Event::TokenCreated { op, secret, sent, result }
-        });
-    }
-
-    fn token(&mut self, op: Op, token: Secret, increment: Option<Duration>) {
-        let child = self.vault.parents.contains_key(token.expose());
-        let whose = if child { "child token" } else { "token" };
-        let what = increment.map_or(format!("lookup {whose}"), |span| {
-            format!("renew {whose} for {}", span.as_secs())
-        });
-        self.say(what);
-        let sent = self.now;
-        let kind = if increment.is_some() { "renew-token" } else { "lookup-token" };
-        self.later(kind, move |world, failure| {
-            let now = world.now;
-            let endless = world.vault.token_max.is_none() && !child;
-            let (lag, ghost) = (world.weather.lag, world.ledger.ghost);
-            let result = match (failure, world.vault.tokens.get_mut(token.expose())) {
-                (Some(failure), life) => {
-                    if let Some(life) = life.filter(|_| failure.class == Class::Gone) {
-                        life.muddied = true;
-                    }
-                    Err(failure)
-                }
-                (None, Some(life)) if life.alive && life.born + lag <= now => {
-                    let period = world.vault.token_ttl;
-                    let ttl = match increment {
-                        Some(increment) => {
-                            life.muddied |= ghost;
-                            life.renew(now, if endless { period } else { increment })
-                        }
-                        None => now.until(life.expires),
-                    };
-                    let periodic = increment.is_none().then_some(endless);
-                    Ok(TokenTerm { ttl: Some(ttl), renewable: true, periodic })
-                }
-                (None, _) => Err(Failure::new(Class::Gone, "bad token")),
-            };
-            Event::TokenSeen { op, sent, result }
-        });
-    }
-
-    pub fn kill_token(&mut self, name: &str) {
-        if let Some(life) = self.vault.tokens.get_mut(name) {
-            life.alive = false;
-        }
-        self.vault.quiet_until = self.now;
-        self.expire();
-    }
-
-    /// Revokes every token behind the agent's back.
-    pub fn kill_tokens(&mut self) {
-        self.vault.tokens.values_mut().for_each(|life| life.alive = false);
-        self.vault.quiet_until = self.now;
-        self.expire();
-    }
-
-    /// Revokes every lease behind the agent's back.
-    pub fn kill_leases(&mut self) {
-        self.vault.leases.values_mut().for_each(|lease| lease.life.alive = false);
-    }
-
-    fn issue(&mut self, op: Op, secret: SecretName, token: Secret) {
-        self.say(format!("issue {secret}"));
-        let sent = self.now;
-        self.later("issue", move |world, failure| {
-            let (now, lag) = (world.now, world.weather.lag);
-            let life = world.vault.tokens.get(token.expose());
-            let child = world.vault.parents.contains_key(token.expose());
-            let alive = life.is_some_and(|life| life.alive && (child || life.born + lag <= now));
-            let unclear = failure.as_ref().is_some_and(|f| f.class == Class::Unclear);
-            let result = match failure {
-                Some(failure) if !unclear => Err(failure),
-                _ if !alive => Err(Failure::new(Class::Denied, "permission denied")),
-                failure => {
-                    let grant = world.grant(&secret, &token);
-                    failure.map_or(Ok(grant), Err)
-                }
-            };
-            Event::Issued { op, secret, sent, result }
-        });
-    }
-
-    fn grant(&mut self, secret: &SecretName, token: &Secret) -> Grant {
-        self.vault.next += 1;
-        let number = self.vault.next;
-        let id = format!("lease-{number}");
-        let now = self.now;
-        let (ttl, max) = self.term_of(secret);
-        let end = Some(now + max);
-        let mut life = Life { born: now, expires: now, end, alive: true, muddied: false };
-        let duration = life.renew(now, ttl);
-        self.vault.issues.push(now);
-        let role = 10_000 + number as RoleId;
-        let (secret, token) = (secret.clone(), token.expose().to_owned());
-        let hash = Secret::new(id.clone()).short_hash();
-        let lease = Lease { life, token, role, secret, hash };
-        self.granted(&id, &lease);
-        self.vault.leases.insert(id.clone(), lease);
-        Grant {
-            lease_id: Secret::new(id),
-            duration,
-            renewable: true,
-            content: Granted::Login(Credential {
-                username: format!("user-{number}"),
-                password: Secret::new(format!("password-{number}")),
-            }),
-            request_id: format!("request-{number}"),
-        }
-    }
-
-    fn renew_lease(&mut self, op: Op, lease: Secret, increment: Duration) {
-        self.say(format!("renew {} for {}s", lease.expose(), increment.as_secs()));
-        if increment.subsec_nanos() != 0 || increment.is_zero() {
-            self.broke(format!("an increment of {increment:?} renews to the full default"));
-        }
-        let sent = self.now;
-        let deadline = self.deadlines.get(&self.hash_of(&lease)).copied();
-        let ttl = self
-            .vault
-            .leases
-            .get(lease.expose())
-            .map_or(self.vault.ttl, |lease| self.term_of(&lease.secret).0);
-        if let Some(deadline) = deadline
-            && sent + increment > deadline + Duration::from_secs(1)
-            && !self.stopping
-            && sent < deadline
-        {
-            self.broken
-                .push(format!("{} drains until {deadline:?} and is lengthened", lease.expose()));
-        }
-        self.check_ending(&lease, increment < ttl && deadline.is_none());
-        self.later("renew-lease", move |world, failure| {
-            let result = failure.map_or_else(|| world.term(&lease, Some(increment)), Err);
-            Event::LeaseSeen { op, sent, result }
-        });
-    }
-
-    fn term(&mut self, lease: &Secret, increment: Option<Duration>) -> Result<LeaseTerm, Failure> {
-        let (now, ghost) = (self.now, self.ledger.ghost);
-        match self.vault.leases.get_mut(lease.expose()) {
-            Some(Lease { life, .. }) if life.alive => {
-                let ttl = match increment {
-                    Some(increment) => {
-                        life.muddied |= ghost;
-                        life.renew(now, increment)
-                    }
-                    None => now.until(life.expires),
-                };
-                // Vault tells whole seconds.
-                Ok(LeaseTerm { ttl: Duration::from_secs(ttl.as_secs()) })
-            }
-            _ => Err(Failure::new(Class::Gone, "invalid lease")),
-        }
-    }
-
-    fn lookup_lease(&mut self, op: Op, lease: Secret) {
-        self.say(format!("lookup {}", lease.expose()));
-        let sent = self.now;
-        self.later("lookup-lease", move |world, failure| {
-            let result = failure.map_or_else(|| world.term(&lease, None), Err);
-            Event::LeaseSeen { op, sent, result }
-        });
-    }
-
-    fn revoke_lease(&mut self, op: Op, lease: Secret) {
-        self.say(format!("revoke {}", lease.expose()));
-        self.check_ending(&lease, true);
-        self.later("revoke-lease", move |world, failure| {
-            let result = match (failure, world.vault.leases.get_mut(lease.expose())) {
-                (Some(failure), _) => Err(failure),
-                (None, Some(lease)) if lease.life.alive => {
-                    lease.life.alive = false;
-                    Ok(())
-                }
-                (None, _) => Err(Failure::new(Class::Gone, "invalid lease")),
-            };
-            Event::LeaseRevoked { op, result }
-        });
-    }
-
-    /// Promise 5: a login drains only when there is the evidence that the policy asks for.
-    fn check_evidence(&mut self, secret: &SecretName, hash: &str) {
-        let Some(SecretPolicy::Leased(policy)) = self.policy.secrets.get(secret) else { return };
-        let given_up = policy.unconfirmed_after.is_some();
-        let Some((id, lease)) = self.lease_by(hash) else { return };
-        let uses = self.app.uses.get(secret);
-        let evidence = match policy.confirm {
-            Confirm::None => true,
-            Confirm::Told => {
-                let visible = self.visible.as_ref().and_then(|set| set.secrets.get(secret));
-                let mut wanting =
-                    self.policy.targets.iter().filter(|(_, all)| all.contains(secret));
-                wanting.all(|(target, _)| {
-                    visible.is_some_and(|value| {
-                        self.told.get(&(target.clone(), secret.clone())) == Some(&value.version)
-                    })
-                })
-            }
-            Confirm::Moved => {
-                !uses.is_some_and(|uses| uses.contains(&lease.role))
-                    && self.counted_moved(secret, lease.role)
-            }
-        };
-        if !evidence && !given_up {
-            let id = id.clone();
-            self.broke(format!("{id} drains with no evidence that the app has left it"));
-        }
-    }
-
-    /// Promise 5: nobody ends a login that the app still uses, or that readers see.
-    fn check_ending(&mut self, id: &Secret, ending: bool) {
-        let Some(lease) = self.vault.leases.get(id.expose()) else { return };
-        let token = self.vault.tokens.get(self.session_of(&lease.token));
-        let token = token.map(|token| token.expires);
-        let ends = token.map_or(lease.life.expires, |end| end.min(lease.life.expires));
-        // What is about to end by itself may be swept up; the agent counts from its request on.
-        let over = ends <= self.now + 2 * LATENCY + self.ledger.slack;
-        let retired = !self.policy.secrets.contains_key(&lease.secret);
-        let dead = self.ledger.dead.contains(&lease.hash);
-        // It lives on by a renewal that was never heard of, or was lost with its process.
-        let excused = over || retired || dead || lease.life.muddied;
-        if !ending || self.stopping || !lease.life.alive || excused {
-            return;
-        }
-        let hash = lease.hash.clone();
-        let given_up = self.unconfirmed.contains(&hash);
-        let used = self.app.uses.get(&lease.secret).is_some_and(|uses| uses.contains(&lease.role));
-        let seen = self.visible.as_ref().is_some_and(|set| {
-            set.secrets.get(&lease.secret).is_some_and(|value| *value.version == *hash)
-        });
-        if (used && !given_up && !self.deadlines.contains_key(&hash)) || seen {
-            self.broke(format!("{} is ended while it is in use", id.expose()));
-        }
-    }
-
-    fn read(&mut self, op: Op, secret: SecretName, known: Option<Version>) {
-        self.say(format!("read {secret}"));
-        self.later("read", move |world, failure| {
-            let result = match (failure, world.vault.kv.get(&secret).copied().flatten()) {
-                (Some(failure), _) => Err(failure),
-                (None, None) => Err(Failure::new(Class::Missing, "no such secret")),
-                (None, Some(version)) if known.as_deref() == Some(&*version.to_string()) => {
-                    Ok(Reading::Same)
-                }
-                (None, Some(version)) => {
-                    let value = Field::Text(Secret::new(format!("value-{version}")));
-                    let fields = BTreeMap::from([("value".to_owned(), value)]);
-                    Ok(Reading::New { version: version.to_string().into(), fields })
-                }
-            };
-            Event::Read { op, result }
-        });
-    }
-
-    pub fn write_kv(&mut self, secret: &str, version: Option<u64>) {
-        self.vault.kv.insert(secret.into(), version);
-    }
-
-    fn probe(&mut self, op: Op, secret: &SecretName, credential: Credential) {
-        self.say(format!("probe {secret} as {}", credential.username));
-        self.later("probe", move |world, failure| {
-            let number = credential.username.trim_start_matches("user-").to_owned();
-            let id = format!("lease-{number}");
-            let lease = world.vault.leases.get(&id);
-            let result = match (failure, lease) {
-                (Some(failure), _) => Err(failure),
-                _ if !world.database.up => Err(again("connection refused")),
-                (None, Some(lease)) if lease.life.alive && !world.database.refuses => {
-                    Ok(lease.role)
-                }
-                (None, _) => Err(Failure::new(Class::Denied, "28P01")),
-            };
-            if result.is_ok() {
-                world.proved.insert(Secret::new(id).short_hash());
-            }
-            Event::Probed { op, result }
-        });
-    }
-
-    fn count(&mut self, op: Op, secret: SecretName, roles: Vec<RoleId>) {
-        self.say(format!("count {secret}"));
-        self.later("count", move |world, failure| {
-            let result = match failure {
-                Some(failure) => Err(failure),
-                None if !world.database.up => Err(again("connection refused")),
-                None => {
-                    let uses = world.app.uses.get(&secret);
-                    let sessions = |role| u64::from(uses.is_some_and(|uses| uses.contains(&role)));
-                    Ok(vec![roles.into_iter().map(|role| (role, sessions(role))).collect()])
-                }
-            };
-            Event::Counted { op, result }
-        });
-    }
-
-    fn publish(&mut self, snapshot: Snapshot) {
-        let versions: Vec<String> = snapshot
-            .secrets
-            .iter()
-            .map(|(name, value)| format!("{name}={}", value.version))
-            .collect();
-        let line = self.named(&format!("publish {}: {}", snapshot.generation, versions.join(" ")));
-        self.say(line);
-        if let Some(failure) = self.fault("publish") {
-            self.at_once.push_back(Event::Published { result: Err(failure) });
-            return;
-        }
-        let before = self.visible.clone();
-        let same = before.as_ref().is_some_and(|old| {
-            old.secrets.len() == snapshot.secrets.len()
-                && old.secrets.iter().all(|(name, value)| {
-                    snapshot.secrets.get(name).is_some_and(|new| new.version == value.version)
-                })
-        });
-        if let (Some(old), true) = (&before, same) {
-            let result = Ok(Visible { generation: old.generation, changed: false });
-            self.at_once.push_back(Event::Published { result });
-            return;
-        }
-        self.check_snapshot(&snapshot, before.as_ref());
-        self.check_values(&snapshot, before.as_ref());
-        let generation = snapshot.generation;
-        for (name, value) in &snapshot.secrets {
-            let role = self.lease_by(&value.version).map(|(_, lease)| lease.role);
-            if let (Some(role), Some(delay)) = (role, self.app.moves_in) {
-                self.app.uses.entry(name.clone()).or_default().insert(role);
-                self.order += 1;
-                let key = (self.now + delay, self.order);
-                self.queue.insert(key, Happening::Moved(name.clone(), role));
-            } else if let Some(role) = role {
-                // Some sessions come, but the old ones stay.
-                self.app.uses.entry(name.clone()).or_default().insert(role);
-            }
-        }
-        self.visible = Some(snapshot);
-        let result = Ok(Visible { generation, changed: true });
-        self.at_once.push_back(Event::Published { result });
-    }
-
-    fn check_snapshot(&mut self, snapshot: &Snapshot, before: Option<&Snapshot>) {
-        if before.is_some_and(|old| old.generation >= snapshot.generation) {
-            self.broke("the generation does not grow");
-        }
-        for (name, value) in &snapshot.secrets {
-            let Content::Database { .. } = &value.content else { continue };
-            let old = before.and_then(|old| old.secrets.get(name));
-            if old.is_some_and(|old| old.version == value.version) {
-                continue;
-            }
-            let (now, version) = (self.now, value.version.to_string());
-            if value.expires.is_some_and(|end| end <= now) {
-                self.broke(format!("{name} is published past its expiry"));
-            }
-            let connected = match self.policy.secrets.get(name) {
-                Some(SecretPolicy::Leased(policy)) => policy.connection.is_some(),
-                _ => false,
-            };
-            let known = self.proved.contains(&version) || self.unproved.contains(&version);
-            if connected && !known {
-                self.broke(format!("{name} is published with no proof and no word of it"));
-            }
-        }
-        for name in before.into_iter().flat_map(|old| old.secrets.keys()) {
-            let version = before.and_then(|old| old.secrets.get(name)).map(|it| &it.version);
-            let dead = version.is_some_and(|version| {
-                !self.lease_by(version).is_some_and(|(_, lease)| lease.life.alive)
-            });
-            // What a process that could not write its state showed is unknown to the next.
-            let unknown = self.ledger.behind && dead;
-            let wanted = self.policy.secrets.contains_key(name);
-            if wanted && !unknown && !snapshot.secrets.contains_key(name) {
-                self.broke(format!("{name} was visible and is taken away"));
-            }
-        }
-    }
-
-    fn deliver(&mut self, op: Op, target: TargetName, notice: &Notice) {
-        let names: Vec<&str> = notice.secrets.iter().map(|secret| &*secret.name).collect();
-        self.say(format!("tell {target}: {}", names.join(" ")));
-        let said: Vec<_> =
-            notice.secrets.iter().map(|told| (told.name.clone(), told.version.clone())).collect();
-        self.later("deliver", move |world, failure| {
-            let deaf = world.app.deaf.contains(&target).then(|| again("connection refused"));
-            let result = failure.or(deaf).map_or(Ok(()), Err);
-            if result.is_ok() {
-                let said =
-                    said.into_iter().map(|(name, version)| ((target.clone(), name), version));
-                world.told.extend(said);
-            }
-            Event::Delivered { op, result }
-        });
-    }
-
-    /// A kill came between the writing of the state and what was to be said of it.
-    fn cut_off<'a>(&mut self, commands: impl Iterator<Item = &'a Command> + Clone) {
-        let unsaved = commands.clone().any(|command| matches!(command, Command::Save));
-        if unsaved || self.unsaved.is_some() {
-            return;
-        }
-        for command in commands {
-            if let Command::Record(record) = command {
-                self.heard(record);
-                self.noted(record);
-            }
-        }
-    }
-
-    fn record(&mut self, record: Record) {
-        self.noted(&record);
-        if self.verbose {
-            let line = self.named(&format!("  {record:?}"));
-            self.say(line);
-        }
-        self.records.push(record);
-    }
-
-    fn noted(&mut self, record: &Record) {
-        if let Record::PublishedUnproved { lease, .. } = record {
-            self.unproved.insert(lease.clone());
-        }
-        if let Record::Unconfirmed { lease, .. } = record {
-            self.unconfirmed.insert(lease.clone());
-        }
-        if let Record::Draining { secret, lease, grace } = record {
-            self.check_evidence(secret, lease);
-            self.deadlines.insert(lease.clone(), self.now + *grace);
-        }
-    }
-
     /// `text` with lease hashes replaced by the leases' names.
     fn named(&self, text: &str) -> String {
         if !self.verbose {
@@ -1063,38 +452,6 @@ impl World {
             text = text.replace(&Secret::new(id.clone()).short_hash(), id);
         }
         text
-    }
-
-    /// Promise 7: never more than five issues at once, and one for each quarter of a lease.
-    fn check_budget(&mut self) {
-        if !self.vault.roles.is_empty() {
-            // Terms differ; the ledger counts for each secret.
-            return;
-        }
-        let interval = (self.vault.ttl / 4).clamp(Duration::from_secs(1), Duration::from_secs(600));
-        let leased = self.policy.secrets.len().max(1);
-        let recent = self.vault.issues.len().saturating_sub(40);
-        for (i, first) in self.vault.issues.iter().enumerate().skip(recent) {
-            for (n, last) in self.vault.issues.iter().enumerate().skip(i) {
-                let back = last.since(*first).as_micros() / interval.as_micros();
-                if (n - i + 1) > (5 + back as usize + 1) * leased {
-                    self.broke(format!("{} issues in {:?}", n - i + 1, last.since(*first)));
-                    return;
-                }
-            }
-        }
-    }
-
-    fn term_of(&self, secret: &SecretName) -> (Duration, Duration) {
-        self.vault.roles.get(secret).copied().unwrap_or((self.vault.ttl, self.vault.max))
-    }
-
-    fn hash_of(&self, id: &Secret) -> String {
-        self.vault.leases.get(id.expose()).map_or_else(|| id.short_hash(), |it| it.hash.clone())
-    }
-
-    fn lease_by(&self, hash: &str) -> Option<(&String, &Lease)> {
-        self.vault.leases.iter().rev().find(|(_, lease)| lease.hash == hash)
     }
 
     /// What the next process would find.
@@ -1128,20 +485,6 @@ impl World {
     pub fn count_records(&self, wanted: impl Fn(&Record) -> bool) -> usize {
         self.records.iter().filter(|record| wanted(record)).count()
     }
-
-    /// Ends the visible login as no agent may.
-    pub fn break_on_purpose(&mut self) {
-        let visible = self.visible.as_ref().expect("something is visible");
-        let version = visible.secrets["db"].version.clone();
-        let (id, _) = self.lease_by(&version).expect("a lease");
-        let id = Secret::new(id.clone());
-        self.check_ending(&id, true);
-    }
-}
-
-fn kept_generation(kept: &Kept) -> Option<Generation> {
-    let state = serde_json::to_value(kept).expect("a state");
-    state["generation"].as_u64().filter(|number| *number > 0).map(Generation)
 }
 
 pub fn again(text: &str) -> Failure {

@@ -34,24 +34,24 @@ impl Leased {
                 Vec::new()
             }
         };
-        let sessions = |host: &BTreeMap<RoleId, u64>, role: Option<RoleId>| {
-            role.and_then(|role| host.get(&role)).copied().unwrap_or(0)
+        // Nothing is known of a role that was not asked about on every host.
+        let sessions = |role: Option<RoleId>| -> Option<u64> {
+            role.and_then(|role| hosts.iter().map(|host| host.get(&role).copied()).sum())
         };
-        let used = |role: Option<RoleId>| hosts.iter().any(|host| sessions(host, role) > 0);
+        let used = |role: Option<RoleId>| sessions(role).is_some_and(|count| count > 0);
         let mut arrived = used(new);
         let mut promising = false;
         let mut oldest = cx.now;
         // Newest first: an app that has moved to any login after an old one has left the old one.
         for old in self.kept.leaving.iter_mut().rev() {
-            let gone = hosts.iter().all(|host| sessions(host, old.lease.role) == 0);
-            let moved = arrived && gone && old.lease.role.is_some();
+            let moved = arrived && sessions(old.lease.role) == Some(0);
             let streak = if moved { old.streak + 1 } else { 0 };
             if streak != old.streak {
                 old.streak = streak;
                 cx.dirty();
             }
             promising |= moved;
-            arrived |= !gone;
+            arrived |= used(old.lease.role);
             if old.lease.kept() {
                 oldest = oldest.min(old.since);
             }

@@ -134,8 +134,7 @@ impl Leased {
                 self.probe_retry = Retry::default();
                 self.told_spent = false;
                 if usable(session) {
-                    let ready = self.policy.connection.is_none();
-                    self.kept.candidate = Some(Candidate { lease, ready });
+                    self.kept.candidate = Some(Candidate { lease, unproved: false });
                 } else {
                     self.leave(cx, lease, true);
                 }
@@ -153,7 +152,7 @@ impl Leased {
     pub fn issue_failed(&mut self, cx: &mut Context, failure: Failure) {
         self.issuing = None;
         self.failing = true;
-        let left = self.expires().map(|end| cx.now.until(end));
+        let left = self.expires(cx.now).map(|end| cx.now.until(end));
         let retry_in = cx.back_off(&mut self.issue_retry, left, &failure);
         cx.record(Record::IssueFailed { secret: self.name.clone(), failure, retry_in });
     }

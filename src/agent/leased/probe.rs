@@ -24,7 +24,7 @@ impl Leased {
         match (result, &mut self.kept.candidate, &mut self.kept.current) {
             (Ok(role), Some(new), _) => {
                 let lease = new.lease.hash();
-                (new.lease.role, new.ready) = (Some(role), true);
+                new.lease.role = Some(role);
                 cx.dirty();
                 cx.record(Record::CredentialProved { secret, lease });
             }
@@ -39,9 +39,9 @@ impl Leased {
             (Err(failure), Some(new), _) if failure.class == Class::Denied => {
                 self.refusals += 1;
                 self.probe_retry.failed(cx.now, Duration::from_secs(1));
-                if self.refusals >= REFUSALS && !new.ready {
+                if self.refusals >= REFUSALS && !new.unproved {
                     let lease = new.lease.hash();
-                    let left = self.expires().map(|end| cx.now.until(end));
+                    let left = self.expires(cx.now).map(|end| cx.now.until(end));
                     cx.back_off(&mut self.issue_retry, left, &failure);
                     cx.record(Record::CredentialRefused { secret, lease, failure });
                     self.failing = true;
@@ -64,7 +64,7 @@ impl Leased {
             }
             (Err(failure), ..) => {
                 self.refusals = 0;
-                let left = self.expires().map(|end| cx.now.until(end));
+                let left = self.expires(cx.now).map(|end| cx.now.until(end));
                 cx.back_off(&mut self.probe_retry, left, &failure);
                 self.failing = true;
                 cx.record(Record::ProbeFailed { secret, failure });
@@ -76,7 +76,7 @@ impl Leased {
     pub(super) fn to_probe(&self) -> Option<&Lease> {
         self.policy.connection.as_ref()?;
         let lease = match (&self.kept.candidate, &self.kept.current) {
-            (Some(new), _) => (!new.ready).then_some(&new.lease),
+            (Some(new), _) => (!self.ready(new)).then_some(&new.lease),
             (None, Some(current)) => (current.role.is_none() && !current.lost).then_some(current),
             (None, None) => None,
         };
@@ -92,7 +92,7 @@ impl Leased {
     /// When an unproved candidate is published all the same, since the visible login is about to
     /// end.
     pub(super) fn unproved_at(&self, around: &Surroundings) -> Option<Moment> {
-        let waiting = self.kept.candidate.as_ref().is_some_and(|new| !new.ready);
+        let waiting = self.kept.candidate.as_ref().is_some_and(|new| !self.ready(new));
         let current = self.kept.current.as_ref()?;
         let unreachable = self.refusals == 0 && self.probe_retry.attempt > 0;
         let with_token = around.session.end_of(current.session).unwrap_or(current.expires);
@@ -104,7 +104,7 @@ impl Leased {
         if self.unproved_at(around).is_some_and(|at| at <= cx.now)
             && let Some(new) = &mut self.kept.candidate
         {
-            new.ready = true;
+            new.unproved = true;
             let lease = new.lease.hash();
             cx.record(Record::PublishedUnproved { secret: self.name.clone(), lease });
             cx.dirty();

@@ -116,10 +116,10 @@ impl Leased {
     }
 
     /// A lease that leaves ran out by our count: a renewal whose answer was lost may have carried
-    /// it further. With no child token to end it by, Vault is asked before it is forgotten.
+    /// it further, so Vault is asked before it is forgotten and its child token is ended.
     fn ask_once_more(&mut self, cx: &mut Context, hash: &str, remaining: Duration) -> bool {
         let mut leaving = self.kept.leaving.iter_mut().map(|old| &mut old.lease);
-        let found = leaving.find(|lease| lease.hash() == hash && lease.child.is_none());
+        let found = leaving.find(|lease| lease.hash() == hash);
         let Some(lease) = found.filter(|_| remaining.is_zero()) else { return false };
         lease.fade(cx);
         true

@@ -234,6 +234,24 @@ impl Up {
         }
     }
 
+    /// Whether its time is up. While a request that may have lengthened it has no answer nobody
+    /// knows.
+    pub(super) fn over(&self, now: Moment) -> bool {
+        !self.open_ended() && self.expires.is_some_and(|end| end <= now)
+    }
+
+    fn open_ended(&self) -> bool {
+        self.asked.is_some_and(|(_, ask)| match ask {
+            Ask::Renew | Ask::Measure | Ask::PutBack => true,
+            Ask::Lookup | Ask::Revoke => false,
+        })
+    }
+
+    /// When [`Up::over`] may become true unless something is answered.
+    pub(super) fn ends(&self) -> Option<Moment> {
+        self.expires.filter(|_| !self.open_ended())
+    }
+
     fn refused(&mut self, cx: &mut Context, ask: Ask, failure: Failure) -> bool {
         let dead = match failure.class {
             Class::Gone => true,

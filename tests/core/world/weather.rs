@@ -18,7 +18,7 @@ pub struct Weather {
     pub trouble: f64,
     /// How long some answers take; most take a hundredth of it.
     pub slow: Duration,
-    /// How long after its making a standby does not know a token.
+    /// How long after its making a standby does not know a token or a lease.
     pub lag: Duration,
     /// How long every answer takes, where that is not drawn.
     pub takes: Option<Duration>,

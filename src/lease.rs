@@ -50,6 +50,13 @@ pub struct ChildToken {
     pub lasting: bool,
 }
 
+impl ChildToken {
+    /// Whether it has ended by our count.
+    pub fn is_past(&self, now: Moment) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+}
+
 /// What a lease is of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Granted {

@@ -91,6 +91,15 @@ enum Maximum {
     Unlearnable,
 }
 
+impl Maximum {
+    fn is_past(self, now: Moment) -> bool {
+        match self {
+            Self::At(end) => end <= now,
+            Self::Unknown | Self::Unlearnable => false,
+        }
+    }
+}
+
 /// What is to become of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Goal {

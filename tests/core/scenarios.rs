@@ -101,6 +101,7 @@ fn play(script: &str) -> String {
                 world.policy.secrets.insert(name(secret), changed);
             }
             (Some(world), ["stop"]) => world.stop(),
+            (Some(world), ["jump", span]) => world.jump(duration(span)),
             (Some(world), words) => set(world, &words.join(" ")),
         }
         if let Some(world) = &mut world {

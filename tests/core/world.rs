@@ -178,6 +178,9 @@ impl Life {
     }
 }
 
+/// When a world begins, in microseconds.
+const BEGIN: u64 = 1_000_000_000_000;
+
 impl World {
     pub fn new(policy: Policy, seed: u64) -> Self {
         let seconds = Duration::from_secs;
@@ -186,7 +189,7 @@ impl World {
             SecretPolicy::Leased(_) => None,
         });
         Self {
-            now: Moment::from_micros(1_000_000_000_000),
+            now: Moment::from_micros(BEGIN),
             vault: Vault {
                 up: true,
                 ttl: seconds(3600),
@@ -264,6 +267,15 @@ impl World {
         // The driver drops these: an adoption completes nothing.
         self.at_once.clear();
         self.send(Event::Wake);
+    }
+
+    /// The next process finds everything in the state so much longer ago, as after a jump of the
+    /// clock.
+    pub fn jump(&mut self, span: Duration) {
+        let mut state = serde_json::to_value(&self.saved).expect("a state");
+        earlier(&mut state, u64::try_from(span.as_micros()).expect("less than an age"));
+        self.saved = serde_json::from_value(state).expect("a state");
+        self.muddy_all();
     }
 
     /// Kills it: what it sent takes effect, unless the weather has it otherwise, and no answer
@@ -421,7 +433,7 @@ impl World {
         if !self.verbose {
             return;
         }
-        let since = self.now.as_micros() - 1_000_000_000_000;
+        let since = self.now.as_micros() - BEGIN;
         let _ = writeln!(
             self.out,
             "{:>9}.{:03} {}",
@@ -484,6 +496,21 @@ impl World {
 
     pub fn count_records(&self, wanted: impl Fn(&Record) -> bool) -> usize {
         self.records.iter().filter(|record| wanted(record)).count()
+    }
+}
+
+/// Moves every moment in `state`; no other number there is as large.
+fn earlier(state: &mut serde_json::Value, micros: u64) {
+    use serde_json::Value;
+    match state {
+        Value::Number(number) => {
+            if let Some(moment) = number.as_u64().filter(|number| *number >= BEGIN) {
+                *state = Value::from(moment - micros);
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(|each| earlier(each, micros)),
+        Value::Object(all) => all.values_mut().for_each(|each| earlier(each, micros)),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 

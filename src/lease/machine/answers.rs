@@ -133,9 +133,16 @@ impl Lease {
     }
 
     /// It was taken for lost, and Vault says that it lives: it is ended by evidence like any other.
+    /// What our clock says to be over, though it cannot be, is learned anew.
     pub(super) fn recover(&mut self, now: Moment, end: Moment) {
         if std::mem::take(&mut self.fading) && now < end {
             (self.lost, self.goal, self.renew_at) = (false, Goal::Keep, now);
+            if self.maximum.is_past(now) {
+                self.maximum = Maximum::Unknown;
+            }
+            if let Some(child) = self.child.as_mut().filter(|child| child.is_past(now)) {
+                (child.expires, child.lasting) = (Some(end), false);
+            }
             self.ends(end);
         }
     }

@@ -42,7 +42,7 @@ impl Leased {
         result: Result<LeaseTerm, Failure>,
     ) {
         let Some(lease) = self.kept.leases_mut().find(|lease| lease.waits_for(op)) else { return };
-        let turn = lease.seen(cx, sent, result);
+        let turn = lease.seen(cx, sent, result, self.policy.lookup);
         let facts = Facts::of(lease, cx.now);
         self.took(cx, turn, facts);
     }

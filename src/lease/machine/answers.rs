@@ -16,12 +16,13 @@ impl Lease {
         self.asked.is_some_and(|(asked, _)| asked == op)
     }
 
-    /// Takes the answer to a renewal or a lookup.
+    /// Takes the answer to a renewal or a lookup. `lookup`: how often Vault is asked.
     pub fn seen(
         &mut self,
         cx: &mut Context,
         sent: Moment,
         result: Result<LeaseTerm, Failure>,
+        lookup: Duration,
     ) -> Turn {
         let Some((_, ask)) = self.asked.take() else { return Turn::Quiet };
         cx.dirty();
@@ -49,6 +50,14 @@ impl Lease {
                     Ask::Lookup => self.looked_up(cx, sent, term.ttl),
                     Ask::Revoke | Ask::Prolong => Turn::Quiet,
                 }
+            }
+            (Ask::Lookup, Err(failure))
+                if failure.class == Class::Gone && cx.now < self.known_by(lookup) =>
+            {
+                let wait = cx.now.until(self.known_by(lookup)).min(Duration::from_secs(1));
+                self.doubted |= self.kept();
+                self.retry.failed(cx.now, wait);
+                Turn::Quiet
             }
             (ask, Err(failure)) => self.refused(cx, ask, failure),
         }
@@ -153,7 +162,7 @@ impl Lease {
         cx.back_off(&mut self.retry, left, &failure);
         let kept = self.kept();
         if failure.class == Class::Gone && (ask != Ask::Prolong || kept) {
-            return self.gone(cx.now, ask);
+            return self.gone(ask);
         }
         match ask {
             Ask::Renew => {
@@ -213,13 +222,8 @@ impl Lease {
         }
     }
 
-    pub(super) fn gone(&mut self, now: Moment, ask: Ask) -> Turn {
+    pub(super) fn gone(&mut self, ask: Ask) -> Turn {
         match self.goal {
-            _ if ask == Ask::Lookup && self.may_be_unknown(now) => {
-                self.doubted |= self.kept();
-                self.retry.failed(now, Duration::from_secs(1));
-                Turn::Quiet
-            }
             Goal::Drain { .. } | Goal::End { .. } => Turn::Ended,
             // Before a lease counts as lost, it is looked up.
             Goal::Keep if ask != Ask::Lookup => {
@@ -233,10 +237,10 @@ impl Lease {
         }
     }
 
-    /// Whether a standby may not have heard of it yet.
-    pub(super) fn may_be_unknown(&self, now: Moment) -> bool {
+    /// When every standby has heard of it. Who looks often wants to hear of a revocation soon.
+    fn known_by(&self, lookup: Duration) -> Moment {
         let born = self.answered.unwrap_or(self.issued);
-        now < self.expires.min(born + STANDBY_LAG)
+        self.expires.min(born + lookup.min(STANDBY_LAG))
     }
 
     pub(super) fn revoke_failed(&mut self, failure: Failure) -> Turn {

@@ -1,7 +1,7 @@
 //! PostgreSQL: log in with a credential, count sessions, list roles.
 //!
 //! Receives a credential, gives a role's oid, session counts or roles, or a classed [`Failure`].
-//! Never writes, and keeps no session open but in a rehearsal.
+//! Never writes. A session ends as soon as it has answered, but that of a rehearsal.
 
 mod ahead;
 mod database;

@@ -321,12 +321,12 @@ impl Leased {
     }
 
     fn leave(&mut self, cx: &mut Context, mut lease: Lease, end: bool) {
-        if lease.lost && !end && cx.now < lease.expires {
+        if end {
+            lease.terminate(cx);
+        } else if lease.lost && cx.now < lease.expires {
             lease.doubt(cx);
         } else if lease.lost {
             lease.fade(cx);
-        } else if end {
-            lease.terminate(cx);
         }
         let since = cx.now;
         self.kept.leaving.push(Leaving { lease, since, told_unconfirmed: false, streak: 0 });

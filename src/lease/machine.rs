@@ -283,8 +283,8 @@ impl Lease {
         }
     }
 
-    /// It was lost: whatever is left of it is let run out, and ended only if it does not. Vault
-    /// tells whole seconds, so a login may live a second longer than was thought.
+    /// It was lost: what is left of it is let run out, and then Vault is asked, which may say that
+    /// it lives. Vault tells whole seconds, so a login may live a second longer than was thought.
     pub fn fade(&mut self, cx: &mut Context) {
         if self.kept() {
             let deadline = cx.now + TOLERANCE;

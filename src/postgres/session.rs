@@ -96,20 +96,14 @@ impl Login<'_> {
         let ending = (ending, limit);
 
         let connect = || TcpStream::connect((host, connection.port));
-        let over_tcp = async |stream| {
+        let try_once = async |stream| {
             let Some(mut connector) = connector.clone() else {
                 return ask(&config, stream, NoTls, ending, &question).await;
             };
             let connect_tls =
                 MakeTlsConnect::<Closing<TcpStream>>::make_tls_connect(&mut connector, host)
                     .map_err(|never| match never {})?;
-            match ask(&over_tls, stream, connect_tls, ending, &question).await {
-                Err(Stopped::Refused(error)) if may_go_plain(connection.sslmode, &error) => {
-                    let stream = connect().await.map_err(Stopped::Unreached)?;
-                    ask(&config, stream, NoTls, ending, &question).await
-                }
-                other => other,
-            }
+            ask(&over_tls, stream, connect_tls, ending, &question).await
         };
         let asked = async {
             if host.starts_with('/') {
@@ -117,13 +111,22 @@ impl Login<'_> {
                 let stream = UnixStream::connect(path).await.map_err(Stopped::Unreached)?;
                 return ask(&config, stream, NoTls, ending, &question).await;
             }
-            // Meanwhile the server may have closed it, or begun to answer otherwise.
-            if let Some(stream) = ahead
-                && let Ok(answer) = over_tcp(stream).await
-            {
-                return Ok(answer);
+            if let Some(stream) = ahead {
+                match try_once(stream).await {
+                    // Nothing was said: it may have been closed since it was opened.
+                    Err(Stopped::Unreached(_)) => {}
+                    Err(Stopped::Refused(error)) if error.code().is_none() => {}
+                    Err(Stopped::Refused(error)) if may_go_plain(connection.sslmode, &error) => {}
+                    answered => return answered,
+                }
             }
-            over_tcp(connect().await.map_err(Stopped::Unreached)?).await
+            match try_once(connect().await.map_err(Stopped::Unreached)?).await {
+                Err(Stopped::Refused(error)) if may_go_plain(connection.sslmode, &error) => {
+                    let stream = connect().await.map_err(Stopped::Unreached)?;
+                    ask(&config, stream, NoTls, ending, &question).await
+                }
+                other => other,
+            }
         };
         match timeout(limit, asked).await {
             Ok(Ok(answer)) => Ok(answer),

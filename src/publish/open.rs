@@ -155,7 +155,6 @@ fn sweep(root: Directory, in_memory: bool, settings: &Settings) -> Result<Found,
         past.extend(GenerationName::parse(&name));
     }
     past.sort();
-    let last = past.last().map(|name| name.generation).unwrap_or_default();
     let pointed_to = root.link(CURRENT).and_then(|target| GenerationName::parse_target(&target));
     let visible = pointed_to.filter(|name| past.contains(name));
     if let Some(visible) = &visible {
@@ -166,5 +165,7 @@ fn sweep(root: Directory, in_memory: bool, settings: &Settings) -> Result<Found,
         }
         past.retain(|name| name != visible && name.generation <= visible.generation);
     }
+    // A number that nobody saw is given again: a state that names the next one means it.
+    let last = past.iter().chain(&visible).map(|name| name.generation).max().unwrap_or_default();
     Ok(Found { root, in_memory, directory_mode, visible, past, last })
 }

@@ -11,6 +11,7 @@ use leasehold::postgres::{Database, count, probe};
 use leasehold::secret::{Credential, Secret};
 use leasehold::snapshot::{Connection, SslMode};
 use leasehold::time::Moment;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::{Client, NoTls};
 
@@ -176,33 +177,56 @@ async fn no_session_outlives_a_call() {
 #[tokio::test]
 async fn no_count_sees_the_session_of_a_probe() {
     let (app, oid) = role(&admin().await, "LOGIN").await;
-    let (database, now) = (Database::new(Arc::new(here())), Moment::from_micros(0));
-    for _ in 0..30 {
-        database.connect_ahead(now);
-        assert_eq!(database.probe(now, &app).await.unwrap(), oid);
-        assert_eq!(database.count(&app, &[oid]).await.unwrap(), [[(oid, 0)].into()]);
-    }
+    let now = Moment::from_micros(0);
+    let (port, _) = door(First::LeavesLate).await;
+    let database = Database::new(Arc::new(Connection { port, ..connection(&["127.0.0.1"]) }));
+    database.connect_ahead(now);
+    assert_eq!(database.probe(now, &app).await.unwrap(), oid);
+    assert_eq!(database.count(&app, &[oid]).await.unwrap(), [[(oid, 0)].into()]);
 }
 
-/// A way to the database that counts who comes, and may turn away the first one.
-async fn door(first_is_turned_away: bool) -> (u16, Arc<AtomicUsize>) {
+/// What becomes of the first one who comes to a [`door`].
+#[derive(Clone, Copy)]
+enum First {
+    Passes,
+    IsTurnedAway,
+    /// Its good-bye is held back.
+    LeavesLate,
+}
+
+const GOOD_BYE: &[u8] = b"X\0\0\0\x04";
+
+/// A way to the database that counts who comes.
+async fn door(first: First) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let came = Arc::new(AtomicUsize::new(0));
     let counted = came.clone();
     tokio::spawn(async move {
-        while let Ok((mut from, _)) = listener.accept().await {
-            if counted.fetch_add(1, Ordering::Relaxed) == 0 && first_is_turned_away {
-                continue;
+        while let Ok((from, _)) = listener.accept().await {
+            let first =
+                if counted.fetch_add(1, Ordering::Relaxed) == 0 { first } else { First::Passes };
+            if !matches!(first, First::IsTurnedAway) {
+                tokio::spawn(pass(from, first));
             }
-            tokio::spawn(async move {
-                let to = (env("LEASEHOLD_TEST_PG_HOST"), pg_port());
-                let mut to = TcpStream::connect(to).await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
-            });
         }
     });
     (port, came)
+}
+
+async fn pass(from: TcpStream, first: First) {
+    let to = TcpStream::connect((env("LEASEHOLD_TEST_PG_HOST"), pg_port())).await.unwrap();
+    let ((mut asks, mut hears), (mut answers, mut told)) = (from.into_split(), to.into_split());
+    tokio::spawn(async move { tokio::io::copy(&mut answers, &mut hears).await });
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = asks.read(&mut buffer).await {
+        if matches!(first, First::LeavesLate) && buffer[..length].ends_with(GOOD_BYE) {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        if told.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
 }
 
 #[tokio::test]
@@ -210,11 +234,14 @@ async fn a_probe_takes_what_was_opened_ahead_or_connects_as_usual() {
     let (app, oid) = role(&admin().await, "LOGIN").await;
     let now = Moment::from_micros(0);
     let late = now + Duration::from_secs(5);
-    for (first_is_turned_away, at, connections) in
-        [(false, now, 1), (true, now, 2), (false, late, 2)]
-    {
-        let (port, came) = door(first_is_turned_away).await;
-        let there = Connection { port, ..connection(&["127.0.0.1"]) };
+    for (first, sslmode, at, connections) in [
+        (First::Passes, SslMode::Prefer, now, 1),
+        (First::IsTurnedAway, SslMode::Prefer, now, 2),
+        (First::IsTurnedAway, SslMode::Disable, now, 2),
+        (First::Passes, SslMode::Disable, late, 2),
+    ] {
+        let (port, came) = door(first).await;
+        let there = Connection { port, sslmode, ..connection(&["127.0.0.1"]) };
         let database = Database::new(Arc::new(there));
         database.connect_ahead(now);
         tokio::time::sleep(Duration::from_millis(200)).await;

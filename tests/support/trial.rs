@@ -212,7 +212,8 @@ impl Trial {
         };
         let missing: Vec<&Named<'_>> = named.iter().filter(|want| !names(want)).collect();
         let failed = (pool.failures + long.failures) - excused;
-        let by: Vec<&str> = named.iter().map(|want| want.event).collect();
+        let shown = |want: &Named<'_>| if want.event == ANY { "any" } else { want.event };
+        let by: Vec<&str> = named.iter().map(shown).collect();
         report(&[
             name.to_owned(),
             began.until(now()).as_secs().to_string(),

@@ -132,7 +132,7 @@ impl Lease {
         Turn::Quiet
     }
 
-    /// It was taken for lost, and Vault says that it lives: it is ended by evidence like any other.
+    /// It was taken for lost, and Vault says that it lives: it is kept until the evidence.
     /// What our clock says to be over, though it cannot be, is learned anew.
     pub(super) fn recover(&mut self, now: Moment, end: Moment) {
         if std::mem::take(&mut self.fading) && now < end {
@@ -193,13 +193,23 @@ impl Lease {
             Ask::Revoke => self.revoke_failed(failure),
             Ask::Prolong => match failure.class {
                 Class::Again { .. } | Class::Unclear => Turn::Quiet,
-                Class::Denied | Class::Missing | Class::Gone | Class::Conflict | Class::Ours => {
-                    if let Some(child) = &mut self.child {
-                        child.lasting = true;
-                    }
+                // This one is over; that says nothing of others.
+                Class::Gone => {
+                    self.lives_with_child();
+                    Turn::Quiet
+                }
+                Class::Denied | Class::Missing | Class::Conflict | Class::Ours => {
+                    self.lives_with_child();
                     Turn::ChildEnds(failure)
                 }
             },
+        }
+    }
+
+    /// Its child token is not asked to last any more.
+    fn lives_with_child(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.lasting = true;
         }
     }
 

@@ -24,7 +24,7 @@ use leasehold::secret::Secret;
 use leasehold::snapshot::{SecretName, Version};
 use leasehold::time::Moment;
 
-use super::{Lease, World};
+use super::{Lease, Life, World};
 
 /// Requests about one thing that a minute may see, whatever happens.
 const STORM: u32 = 300;
@@ -248,7 +248,13 @@ impl World {
     /// What an agent was told last is in no state.
     pub(super) fn muddy_all(&mut self) {
         let leases = self.vault.leases.values_mut().map(|lease| &mut lease.life);
-        self.vault.tokens.values_mut().chain(leases).for_each(|life| life.muddied = true);
+        let parents = &self.vault.parents;
+        // Of a child token that lasts no other word will come.
+        let lasts = |token: &str, life: &Life| {
+            parents.contains_key(token) && life.end == Some(life.expires)
+        };
+        let tokens = self.vault.tokens.iter_mut().filter(|(token, life)| !lasts(token, life));
+        tokens.map(|(_, life)| life).chain(leases).for_each(|life| life.muddied = true);
     }
 
     pub(super) fn heard(&mut self, record: &Record) {

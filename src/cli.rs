@@ -76,8 +76,9 @@ and asks the database that `connection` names as PGUSER with PGPASSWORD or PGPAS
 login of an agent's state.
 
 Exit status: 0 nothing is without an owner, 1 something is, 64 wrong command line, 69 Vault or the
-database does not answer, 73 a state cannot be read, 77 Vault or the database refuses, 78 wrong
-configuration.";
+database does not answer, 73 a state cannot be read, 77 Vault or the database refuses or there is
+no token or login to ask it by, 78 wrong configuration, or an agent's user is not named as looked
+for.";
 
 #[derive(Args, Debug)]
 struct LeaksArguments {

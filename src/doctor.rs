@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::doctor::ask::{Place, places};
-use crate::doctor::compare::{Compared, Lease, Owner, compare, once};
+use crate::doctor::compare::{Compared, Known, Lease, Owner, compare, once};
 use crate::error::{Class, Failure};
 use crate::secret::Secret;
 use crate::snapshot::SecretName;
@@ -120,7 +120,9 @@ impl Report {
 }
 
 /// Asks Vault, the agents' states and the database, in this order: what ends meanwhile is then
-/// missed by the later answers too, and what is made meanwhile is young.
+/// missed by the later answers too, and what is made meanwhile is young. The states are read once
+/// more after that: a user whose name does not tell its time is never young, and may be of a login
+/// that an agent took meanwhile.
 ///
 /// # Errors
 /// When Vault refuses or does not answer, a state cannot be read, or the question fits nothing.
@@ -146,9 +148,9 @@ pub async fn leaks(
         go_on(stop)?;
         listed.push(vault.list_leases(token, &place.source).await.map_err(refused)?);
     }
-    let states = known::read(&config.state.directory, &question.states)?;
-    let known: BTreeSet<&str> = states.known.iter().map(|known| known.hash.as_str()).collect();
-    let (mut asked, mut compared, mut ids) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let before = known::read(&config.state.directory, &question.states)?;
+    let known: BTreeSet<&str> = before.known.iter().map(|known| known.hash.as_str()).collect();
+    let (mut asked, mut ids) = (Vec::new(), BTreeMap::new());
     for (place, listed) in places.into_iter().zip(listed) {
         let mut leases = Vec::new();
         for id in listed {
@@ -167,17 +169,28 @@ pub async fn leaks(
             leases.push(Lease { hash, times });
         }
         go_on(stop)?;
-        let (users, found) = ask::users(&place, &states.logins, question).await;
-        compared.push(compare(leases, found, &states.known, question.settled));
-        asked.push((place, users));
+        let (users, found) = ask::users(&place, &before.logins, question).await;
+        asked.push((place, leases, users, found));
     }
-    once(&mut compared);
-    let sources = asked.into_iter().zip(compared).map(|((place, users), compared)| {
+    let after = known::read(&config.state.directory, &question.states)?;
+    // What was in use before the users were listed and still is had to be among them.
+    let mut used = before.logins;
+    used.retain(|login| after.logins.contains(login));
+    // Of a lease that both know, the later word holds.
+    let known: Vec<Known> = before.known.into_iter().chain(after.known).collect();
+    let (mut places, mut compared) = (Vec::new(), Vec::new());
+    for (place, leases, users, found) in asked {
+        let (users, found) = ask::complete(&place.path, &used, users, found);
+        compared.push(compare(leases, found, &known, question.settled));
+        places.push((place, users));
+    }
+    once(&mut compared, question.settled);
+    let sources = places.into_iter().zip(compared).map(|((place, users), compared)| {
         let Place { path, secrets, .. } = place;
         Checked { path, secrets, users, compared }
     });
     let sources = sources.collect();
-    Ok(Report { sources, states: states.read, stateless: states.missing, ids })
+    Ok(Report { sources, states: after.read, stateless: after.missing, ids })
 }
 
 /// The way to Vault, with no login of its own.

@@ -170,14 +170,18 @@ pub async fn roles(
 }
 
 fn role(row: &tokio_postgres::Row) -> Result<Role, tokio_postgres::Error> {
-    // No time that a server can show is out of range.
-    let time = |seconds| Timestamp::from_second(seconds).unwrap_or_default();
     let valid_until: Option<i64> = row.try_get(1)?;
     Ok(Role {
         name: row.try_get(0)?,
         valid_until: valid_until.map(time),
         asked: time(row.try_get(2)?),
     })
+}
+
+/// A server's last year is 294276, which is past the last that we can tell, and its first is not
+/// before ours.
+fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }
 
 /// Keeps a session on the first host open until `closed` becomes true, as a service would.
@@ -225,17 +229,22 @@ fn failure(doing: &str, password: &Secret, error: &tokio_postgres::Error) -> Fai
             None => failure,
         };
     };
-    let message = match answer.message() {
-        // A server that asked for the password may repeat it.
-        message if message.contains(password.expose()) => "(text withheld)".to_owned(),
-        message => message.chars().filter(|c| !c.is_control()).take(300).collect(),
-    };
+    let message = said(answer.message(), password);
     let text = format!("{doing}: {message} ({})", answer.code().code());
     let failure = Failure::new(class(answer.code()), text);
     match hint(answer.code()) {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
+}
+
+/// A server that asked for the password may repeat it. An empty one is in every text.
+fn said(message: &str, password: &Secret) -> String {
+    let password = password.expose();
+    if !password.is_empty() && message.contains(password) {
+        return "(text withheld)".to_owned();
+    }
+    message.chars().filter(|c| !c.is_control()).take(300).collect()
 }
 
 fn hint(state: &SqlState) -> Option<&'static str> {
@@ -262,6 +271,24 @@ fn class(state: &SqlState) -> Class {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_repeats_the_password_is_withheld() {
+        for (password, shown) in [("", "no \"pw\" here"), ("pw", "(text withheld)")] {
+            let password = Secret::new(password.to_owned());
+            assert_eq!(said("no \"pw\"\n here", &password), shown);
+        }
+    }
+
+    #[test]
+    fn a_time_past_the_last_that_we_can_tell_is_the_last() {
+        let last = 9_224_318_015_999; // 294276-12-31T23:59:59Z
+        for (seconds, shown) in [(0, Timestamp::UNIX_EPOCH), (last, Timestamp::MAX)] {
+            assert_eq!(time(seconds), shown);
+        }
+        // 4713-11-24 BC, with which a server begins.
+        assert_eq!(time(-210_866_803_200).as_second(), -210_866_803_200);
+    }
 
     #[test]
     fn only_three_states_speak_of_the_credential() {

@@ -104,7 +104,11 @@ fn token(
     environment: &Environment,
 ) -> Result<Secret, Error> {
     if let Some(path) = &arguments.token_file {
-        return credential_file("operator's token", path).map_err(Error::Configuration);
+        // Whatever is wrong with the file, there is no operator's token.
+        return credential_file("operator's token", path).map_err(|failure| {
+            let failure = Failure { class: Class::Denied, ..failure };
+            Error::Failed(failure.hint("name a file that holds an operator's token and no more"))
+        });
     }
     let given = environment.get("BAO_TOKEN").or_else(|| environment.get("VAULT_TOKEN"));
     given.map(|token| Secret::new(token.trim().to_owned())).ok_or_else(|| {

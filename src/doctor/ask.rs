@@ -11,6 +11,7 @@ use crate::agent::SecretPolicy;
 use crate::config::Config;
 use crate::doctor::{Login, Password, Question, Users, name};
 use crate::error::{Class, Failure};
+use crate::logs::visible;
 use crate::postgres;
 use crate::secret::{Credential, Secret};
 use crate::snapshot::{Connection, SecretName};
@@ -144,8 +145,40 @@ pub(super) async fn users(
             Err(failure) => return (Users::Failed(failure), Vec::new()),
         }
     }
-    let why = "no agent's state has a login for it, and `PGUSER` is not set";
-    (refused.map_or(Users::Unasked(why), Users::Failed), Vec::new())
+    let failure = refused.unwrap_or_else(|| {
+        let text = format!(
+            "list the users of `{}`: no state that was read has a login that works, and `PGUSER` \
+             is not set",
+            place.path
+        );
+        Failure::new(Class::Denied, text).hint(
+            "set `PGUSER` with `PGPASSWORD` or `PGPASSFILE`, or name the state of an agent that \
+             runs with `--state`",
+        )
+    });
+    (Users::Failed(failure), Vec::new())
+}
+
+/// Users among whom one of `used` is missing are not the role's, or not all of them.
+pub(super) fn complete(
+    path: &str,
+    used: &[(String, Credential)],
+    users: Users,
+    found: Vec<postgres::Role>,
+) -> (Users, Vec<postgres::Role>) {
+    let Users::Like(like) = &users else { return (users, found) };
+    let mut names = used.iter().filter(|(of, _)| of == path).map(|(_, login)| &login.username);
+    let Some(name) = names.find(|name| found.iter().all(|user| user.name != **name)) else {
+        return (users, found);
+    };
+    let text = format!(
+        "list the users of `{path}`: `{}`, which an agent uses, is none of those like `{}`",
+        visible(name),
+        visible(like)
+    );
+    let hint = "say how this role's users are called with `--users`: it may have a \
+                `username_template`";
+    (Users::Failed(Failure::new(Class::Missing, text).hint(hint)), Vec::new())
 }
 
 fn credential(login: &Login, connection: &Connection) -> Result<Credential, Failure> {
@@ -155,4 +188,41 @@ fn credential(login: &Login, connection: &Connection) -> Result<Credential, Fail
         Password::File(path) => postgres::password(Path::new(path), connection, &username)?,
     };
     Ok(Credential { username, password })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_without_one_that_an_agent_uses_are_not_judged() {
+        let login = |path: &str, name: &str| {
+            let password = Secret::new("secret".to_owned());
+            (path.to_owned(), Credential { username: name.to_owned(), password })
+        };
+        let user = |name: &str| postgres::Role {
+            name: name.to_owned(),
+            valid_until: None,
+            asked: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let used = [login("a", "app_1"), login("b", "other")];
+        for (path, listed, wanted) in [
+            ("a", &["app_1", "app_2"][..], Some(2)),
+            ("a", &["app_2"], None),
+            ("a", &[], None),
+            ("b", &["app_1"], None),
+            ("c", &[], Some(0)),
+        ] {
+            let found = listed.iter().map(|name| user(name)).collect();
+            let (users, found) = complete(path, &used, Users::Like("v-%".to_owned()), found);
+            match (users, wanted) {
+                (Users::Like(_), Some(count)) => assert_eq!(found.len(), count, "{path}"),
+                (Users::Failed(failure), None) => {
+                    assert!(failure.hint.unwrap().contains("`--users`"));
+                    assert_eq!(found, [], "{path}");
+                }
+                (_, wanted) => panic!("{path} {listed:?}: not {wanted:?}"),
+            }
+        }
+    }
 }

@@ -104,8 +104,10 @@ pub struct Compared {
     pub leases: Vec<LeaseRow>,
     /// Every user.
     pub users: Vec<UserRow>,
-    /// Of the unclear users so many have no lease.
+    /// Of the unclear users so many have no lease. [`once`] counts them.
     pub surplus: usize,
+    /// So many leases fit unclear users that are not young.
+    open: usize,
 }
 
 impl Compared {
@@ -125,7 +127,8 @@ impl Compared {
     }
 }
 
-/// Compares the leases and users of one role. What is younger than `settled` is not judged.
+/// Compares the leases and users of one role. What is younger than `settled` is not judged. Users
+/// that are unclear are counted by [`once`].
 pub fn compare(
     leases: Vec<Lease>,
     users: Vec<Role>,
@@ -140,7 +143,7 @@ pub fn compare(
         leases.iter().filter(|lease| !by_hash.contains_key(lease.hash.as_str())).collect();
     let strangers: Vec<&Role> =
         users.iter().filter(|user| !theirs.contains(user.name.as_str())).collect();
-    let fitting = Fitting::new(&unknown, &strangers);
+    let fitting = Fitting::new(&unknown, &strangers, settled);
 
     let user_rows = users.iter().map(|user| {
         let belongs = if theirs.contains(user.name.as_str()) {
@@ -149,7 +152,7 @@ pub fn compare(
             Belongs::Lease((*lease).to_owned())
         } else if fitting.unclear.contains(user.name.as_str()) {
             Belongs::Unclear
-        } else if name::age(&user.name, user.asked).is_some_and(|age| age < settled) {
+        } else if young(user, settled) {
             Belongs::Young
         } else {
             Belongs::NoLease
@@ -169,11 +172,16 @@ pub fn compare(
         LeaseRow { lease: lease.clone(), owner, user }
     });
     let leases = lease_rows.collect();
-    Compared { leases, users, surplus: fitting.surplus }
+    Compared { leases, users, surplus: 0, open: fitting.open }
 }
 
-/// Leaves each user with the role that explains it, where the users of several are named alike.
-pub fn once(roles: &mut [Compared]) {
+fn young(user: &Role, settled: Duration) -> bool {
+    name::age(&user.name, user.asked).is_some_and(|age| age < settled)
+}
+
+/// Leaves each user with the role that explains it, where the users of several are named alike, and
+/// counts over all of those the unclear ones that no lease is left for.
+pub fn once(roles: &mut [Compared], settled: Duration) {
     let unexplained = |row: &UserRow| match row.belongs {
         Belongs::NoLease | Belongs::Young => true,
         Belongs::Agent | Belongs::Lease(_) | Belongs::Unclear => false,
@@ -181,9 +189,50 @@ pub fn once(roles: &mut [Compared]) {
     let rows = roles.iter().flat_map(|role| &role.users);
     let explained = rows.filter(|row| !unexplained(row)).map(|row| row.user.name.clone());
     let mut seen: BTreeSet<String> = explained.collect();
-    for role in roles {
+    for role in &mut *roles {
         role.users.retain(|row| !unexplained(row) || seen.insert(row.user.name.clone()));
     }
+    for group in alike(roles, settled) {
+        let first = group.roles.first().and_then(|role| roles.get_mut(*role));
+        if let Some(role) = first {
+            role.surplus = group.users.len().saturating_sub(group.open);
+        }
+    }
+}
+
+/// Roles that have unclear users in common.
+struct Group {
+    roles: Vec<usize>,
+    /// Those users, each once.
+    users: BTreeSet<String>,
+    /// The leases of all the roles that such users fit.
+    open: usize,
+}
+
+/// A user that fits the leases of two roles stands in both, and is one user all the same.
+fn alike(roles: &[Compared], settled: Duration) -> Vec<Group> {
+    let paired = |row: &&UserRow| matches!(row.belongs, Belongs::Lease(_));
+    let rows = roles.iter().flat_map(|role| &role.users);
+    let paired: BTreeSet<&str> = rows.filter(paired).map(|row| row.user.name.as_str()).collect();
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, role) in roles.iter().enumerate() {
+        let unclear = role.users.iter().filter(|row| {
+            let own = row.belongs == Belongs::Unclear && !young(&row.user, settled);
+            own && !paired.contains(row.user.name.as_str())
+        });
+        let users: BTreeSet<String> = unclear.map(|row| row.user.name.clone()).collect();
+        let (common, others): (Vec<Group>, Vec<Group>) =
+            groups.into_iter().partition(|group| !group.users.is_disjoint(&users));
+        groups = others;
+        let mut all = Group { roles: vec![index], users, open: role.open };
+        for group in common {
+            all.roles.extend(group.roles);
+            all.users.extend(group.users);
+            all.open += group.open;
+        }
+        groups.push(all);
+    }
+    groups
 }
 
 /// Which leases and users fit one another.
@@ -194,8 +243,8 @@ struct Fitting<'a> {
     leases: BTreeMap<&'a str, &'a str>,
     /// Users that fit a lease which others fit too.
     unclear: BTreeSet<&'a str>,
-    /// By how many they are more than the leases that they fit.
-    surplus: usize,
+    /// How many leases those of them fit that are not young.
+    open: usize,
 }
 
 /// How many fit, and one of them.
@@ -206,16 +255,19 @@ struct Fits {
 }
 
 impl<'a> Fitting<'a> {
-    fn new(leases: &[&'a Lease], users: &[&'a Role]) -> Self {
+    fn new(leases: &[&'a Lease], users: &[&'a Role], settled: Duration) -> Self {
         let made: Vec<Option<Timestamp>> =
             users.iter().map(|user| name::made(&user.name)).collect();
         let mut of_leases = vec![Fits::default(); leases.len()];
         let mut of_users = vec![Fits::default(); users.len()];
+        // Which leases a user fits that is not young.
+        let mut judged = vec![false; leases.len()];
         for (l, lease) in leases.iter().enumerate() {
             for (u, user) in users.iter().enumerate() {
                 if fit(lease, made[u], user.valid_until) {
                     of_leases[l] = Fits { count: of_leases[l].count + 1, one: u };
                     of_users[u] = Fits { count: of_users[u].count + 1, one: l };
+                    judged[l] |= !young(user, settled);
                 }
             }
         }
@@ -223,9 +275,8 @@ impl<'a> Fitting<'a> {
             users: BTreeMap::new(),
             leases: BTreeMap::new(),
             unclear: BTreeSet::new(),
-            surplus: 0,
+            open: 0,
         };
-        let fitted = of_leases.iter().filter(|fits| fits.count > 0).count();
         for (user, fits) in users.iter().zip(&of_users).filter(|(_, fits)| fits.count > 0) {
             if fits.count == 1 && of_leases[fits.one].count == 1 {
                 let lease = leases[fits.one];
@@ -235,8 +286,11 @@ impl<'a> Fitting<'a> {
                 fitting.unclear.insert(&user.name);
             }
         }
-        let unclear_leases = fitted - fitting.users.len();
-        fitting.surplus = fitting.unclear.len().saturating_sub(unclear_leases);
+        let open = leases
+            .iter()
+            .zip(judged)
+            .filter(|(lease, judged)| *judged && !fitting.users.contains_key(lease.hash.as_str()));
+        fitting.open = open.count();
         fitting
     }
 }

@@ -32,7 +32,10 @@ pub fn made(user: &str) -> Option<Timestamp> {
     Timestamp::from_second(seconds).ok()
 }
 
-/// How old `user` was at `now`, where its name tells.
+/// How old `user` was at `now`, where its name tells. Vault wrote the name by its clock, and `now`
+/// is the database's: where that is ahead of Vault's, a user is taken for so much older, and where
+/// by more than users have to settle, none is young. Nothing here could see it: the leases of Vault
+/// that show its clock need not be there.
 pub fn age(user: &str, now: Timestamp) -> Option<Duration> {
     let age = now.duration_since(made(user)?);
     Some(Duration::try_from(age).unwrap_or_default())

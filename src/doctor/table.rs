@@ -27,6 +27,10 @@ fn verdict(report: &Report) -> String {
     let leases: usize = sum(|source| source.compared.lost_leases());
     let users: usize = sum(|source| source.compared.lost_users());
     match (leases, users) {
+        // What was not seen is not said to be in order.
+        (0, 0) if report.failure().is_some() => {
+            "no lease is without an owner; users could not be looked at".to_owned()
+        }
         (0, 0) => "nothing is without an owner".to_owned(),
         (leases, 0) => format!("without an owner: {}", count(leases, "lease")),
         (0, users) => format!("without an owner: {} with no lease", count(users, "user")),

@@ -139,7 +139,7 @@ async fn a_user_with_no_lease_is_listed_with_what_ends_it() {
     let world = World::new(Terms::of("1h", "2h")).await;
     let config = world.config();
     let agent = world.start_and_publish(&config).await;
-    let user = format!("v-token-{}-abcdefghijklmnopqrst-1700000000", world.name);
+    let user = format!("v-other-{}-abcdefghijklmnopqrst-1700000000", world.name);
     world.postgres.run("postgres", &format!("CREATE ROLE \"{user}\" LOGIN")).await;
     let found = leaks(&world, &config, &["--end", "all"]);
     assert_eq!(found.code, 1, "{found:?}");
@@ -149,10 +149,16 @@ async fn a_user_with_no_lease_is_listed_with_what_ends_it() {
     assert!(nobody.contains("2023-11-14T22:13:20Z") && nobody.ends_with(&user), "{nobody}");
     let statement = found.said.lines().last().unwrap().trim();
     assert!(statement.starts_with("ALTER ROLE"), "{found:?}");
-    let narrower = leaks(&world, &config, &["--users", &format!("v-approle-{}-%", world.name)]);
+    let narrower = leaks(&world, &config, &["--users", &format!("v-token-{}-%", world.name)]);
     assert_eq!(narrower.code, 0, "{narrower:?}");
     world.postgres.run("postgres", statement).await;
     assert_eq!(leaks(&world, &config, &[]).code, 0);
+
+    // A pattern that leaves out the agent's own user is another role's.
+    let other = leaks(&world, &config, &["--users", "app\\_%"]);
+    assert_eq!(other.code, 78, "{other:?}");
+    assert!(!other.said.contains("nothing is without an owner"), "{other:?}");
+    assert!(other.complained.contains("say how this role's users are called"), "{other:?}");
     drop(agent);
 }
 
@@ -187,7 +193,8 @@ async fn an_operators_rights_are_needed_and_named() {
     let found = leaks_with(&world, &config, &arguments, &[]);
     assert_eq!(found.code, 1, "{found:?}");
     assert!(found.said.contains("without an owner: 1 lease\n"), "{found:?}");
-    assert!(found.said.contains("users were not looked at: no agent's state has"), "{found:?}");
+    assert!(found.said.contains("users could not be looked at"), "{found:?}");
+    assert!(found.complained.contains("no state that was read has a login"), "{found:?}");
     assert!(found.said.contains("no agent has a state in"), "{found:?}");
     let all = leaks_with(&world, &config, &[&arguments[..], &["--end", "all"]].concat(), &[]);
     assert_eq!(all.code, 64, "{all:?}");
@@ -199,6 +206,31 @@ async fn an_operators_rights_are_needed_and_named() {
     let line = "path \"sys/leases/revoke\" { capabilities = [\"update\"] }";
     assert!(refused.complained.contains(line), "{refused:?}");
     assert!(world.bao.lease_ttl(&lease[0]).await.is_some(), "it ended");
+
+    // Where no lease is lost and nobody can ask for users, that is no reason to be content.
+    world.bao.revoke_lease(&lease[0]).await;
+    let unseen = leaks_with(&world, &config, &arguments, &[]);
+    assert_eq!(unseen.code, 77, "{unseen:?}");
+    assert!(!unseen.said.contains("nothing is without an owner"), "{unseen:?}");
+    for word in ["PGUSER", "PGPASSWORD", "PGPASSFILE", "--state"] {
+        assert!(unseen.complained.contains(word), "{word}: {unseen:?}");
+    }
+    let mut bare = config.clone();
+    bare["secrets"]["db"].as_object_mut().unwrap().remove("connection");
+    bare["secrets"]["db"]["confirm"] = json!("none");
+    bare["publish"]["files"] = json!({ "all.json": { "format": "json", "secrets": ["db"] } });
+    let bare = leaks_with(&world, &bare, &arguments, &[]);
+    assert_eq!(bare.code, 0, "{bare:?}");
+    assert!(bare.said.contains("the secret has no `connection`"), "{bare:?}");
+
+    // A file that has no token is no operator's token.
+    world.write("empty", "\n");
+    for file in ["none", "empty"] {
+        let file = world.path(file);
+        let none = leaks_with(&world, &config, &["--token-file", file.to_str().unwrap()], &[]);
+        assert_eq!((none.code, none.said.as_str()), (77, ""), "{none:?}");
+        assert!(none.complained.contains(file.to_str().unwrap()), "{none:?}");
+    }
 }
 
 #[tokio::test]

@@ -38,7 +38,8 @@ fn known(hash: &str, user: &Role, plan: Plan) -> Known {
 
 /// One word for each row, leases first, and how many are lost.
 fn words(leases: &[Lease], users: &[Role], known: &[Known]) -> (String, usize) {
-    let found = compare(leases.to_vec(), users.to_vec(), known, SETTLED);
+    let mut found = compare(leases.to_vec(), users.to_vec(), known, SETTLED);
+    once(std::slice::from_mut(&mut found), SETTLED);
     let leases = found.leases.iter().map(|row| {
         let owner = match &row.owner {
             Owner::Agent(Plan::Held, _) => "held",
@@ -158,11 +159,43 @@ fn a_user_that_two_roles_could_have_is_counted_once() {
     let users = [user("a", 500), user("b", 900), user("c", 10)];
     let of = |leases: &[Lease]| compare(leases.to_vec(), users.to_vec(), &[], SETTLED);
     let mut roles = [of(&[]), of(&[lease("1", 500)])];
-    once(&mut roles);
+    once(&mut roles, SETTLED);
     let names = |role: &Compared| {
         let names = role.users.iter().map(|row| row.user.name.split('-').nth(3).unwrap());
         names.map(str::to_owned).collect::<Vec<_>>().join(" ")
     };
     assert_eq!((names(&roles[0]), names(&roles[1])), ("b c".to_owned(), "a".to_owned()));
     assert_eq!((roles[0].lost(), roles[1].lost()), (1, 1));
+}
+
+#[test]
+fn an_unclear_user_of_several_roles_is_counted_once_and_by_all_their_leases() {
+    let (a, b, c) = (user("a", 500), user("b", 500), user("c", 500));
+    let (one, two) = (lease("1", 500), lease("2", 500));
+    // Their leases may be on their way.
+    let fresh = [user("d", 10), user("e", 10), user("f", 10)];
+    for (users, roles, lost) in [
+        (vec![a.clone(), b.clone()], vec![vec![one.clone()], vec![two.clone()]], 0),
+        (vec![a.clone(), b.clone(), c], vec![vec![one.clone()], vec![two.clone()]], 1),
+        (vec![a.clone(), b.clone()], vec![vec![one.clone()], vec![]], 1),
+        // `u` has its pair in the first role; the second's lease is left for `v`.
+        (
+            vec![user("u", 500), user("v", 495)],
+            vec![vec![lease("1", 500)], vec![lease("2", 495)]],
+            0,
+        ),
+        (fresh.to_vec(), vec![vec![lease("1", 10)]], 0),
+    ] {
+        let of = |leases: &Vec<Lease>| compare(leases.clone(), users.clone(), &[], SETTLED);
+        let mut compared: Vec<Compared> = roles.iter().map(of).collect();
+        once(&mut compared, SETTLED);
+        let found: usize = compared.iter().map(Compared::lost_users).sum();
+        assert_eq!(found, lost, "{compared:#?}");
+    }
+    // Old ones are counted beside young ones, and by their own leases.
+    let users = [vec![a, b], fresh.to_vec()].concat();
+    let leases = vec![one, lease("2", 10), lease("3", 10)];
+    let mut compared = [compare(leases, users, &[], SETTLED)];
+    once(&mut compared, SETTLED);
+    assert_eq!(compared[0].lost_users(), 1);
 }

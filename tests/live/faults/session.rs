@@ -38,6 +38,9 @@ async fn run(name: &'static str, pace: Pace, fault: Fault) {
     let mut trial = Trial::start(name, pace, world, config).await;
     trial
         .rounds(async |trial| {
+            // A rotation that came before the next look would replace what nobody missed yet.
+            let mark = trial.world.journal.mark();
+            trial.world.journal.wait(mark, "rotated", secs(30)).await;
             // What is revoked is no valid login any more, so its programs fail until the next.
             let (before, held) = (trial.failures(), trial.world.login().unwrap().user);
             match fault {

@@ -279,7 +279,16 @@ impl Lease {
         if !matches!(self.goal, Goal::End { .. }) {
             self.goal = Goal::End { denied: false, sent: false };
             self.retry = Retry::default();
+            self.may_live(cx.now);
             cx.dirty();
+        }
+    }
+
+    /// What is to be ended may live though it ran out by our count: it is not forgotten before Vault
+    /// was asked for that.
+    fn may_live(&mut self, now: Moment) {
+        if matches!(self.goal, Goal::End { .. }) {
+            self.expires = self.expires.max(now);
         }
     }
 
@@ -322,6 +331,7 @@ impl Lease {
             self.renew_at = now;
         }
         self.doubted |= matches!(self.goal, Goal::Drain { sent: false, .. });
+        self.may_live(now);
         let newly = !self.lost && self.ran_out(now);
         self.lost |= newly;
         newly

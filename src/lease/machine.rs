@@ -284,10 +284,10 @@ impl Lease {
         }
     }
 
-    /// What is to be ended may live though it ran out by our count: it is not forgotten before Vault
-    /// was asked for that.
+    /// What is to be ended, or was taken for lost, may live though it ran out by our count: it is not
+    /// forgotten before Vault was asked.
     fn may_live(&mut self, now: Moment) {
-        if matches!(self.goal, Goal::End { .. }) {
+        if self.fading || matches!(self.goal, Goal::End { .. }) {
             self.expires = self.expires.max(now);
         }
     }

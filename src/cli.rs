@@ -19,7 +19,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::environment::Environment;
-use crate::config::{ConfigError, Override, duration};
+use crate::config::{self, ConfigError, Loaded, Override, duration};
 use crate::error::{Class, Failure, chain};
 
 /// Where the configuration is when nobody says.
@@ -252,12 +252,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
     }
 }
 
-fn print_config_error(error: &ConfigError) {
-    let hint = match error {
-        ConfigError::Read { .. } => "\nhint: name the file with `--config` or `LEASEHOLD_CONFIG`",
-        ConfigError::Long { .. } | ConfigError::Syntax { .. } | ConfigError::Invalid { .. } => "",
-    };
-    print(&format!("{}{hint}", chain(error)));
+/// Loads the configuration at `path`, or prints what is wrong with it.
+fn load(path: &Path, environment: &Environment, overrides: &[Override]) -> Result<Loaded, Exit> {
+    config::load(path, environment, overrides).map_err(|error| {
+        let hint = match error {
+            ConfigError::Read { .. } => {
+                "\nhint: name the file with `--config` or `LEASEHOLD_CONFIG`"
+            }
+            ConfigError::Long { .. } | ConfigError::Syntax { .. } | ConfigError::Invalid { .. } => {
+                ""
+            }
+        };
+        print(&format!("{}{hint}", chain(&error)));
+        Exit::Configuration
+    })
 }
 
 /// One error on the standard error stream; nobody is there to hear it when that fails.

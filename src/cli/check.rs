@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 
 use crate::agent::{Confirm, LeasedPolicy, OnStop, SecretPolicy};
 use crate::cli::trial::{run, say};
-use crate::cli::{CheckArguments, Exit, config_path, print_config_error};
+use crate::cli::{CheckArguments, Exit, config_path, load};
+use crate::config::Config;
 use crate::config::environment::Environment;
-use crate::config::{Config, load};
 use crate::notice::{Channel, Process};
 use crate::timeline::{self, span};
 
@@ -18,10 +18,7 @@ pub(super) fn check(arguments: &CheckArguments, environment: &Environment) -> Ex
     let path = config_path(arguments.config.as_deref(), environment);
     let loaded = match load(&path, environment, &[]) {
         Ok(loaded) => loaded,
-        Err(error) => {
-            print_config_error(&error);
-            return Exit::Configuration;
-        }
+        Err(exit) => return exit,
     };
     say(&format!("configuration `{}` is valid\n", path.display()));
     say(understood(&loaded.config).trim_end());

@@ -8,9 +8,9 @@ use std::cell::Cell;
 use jiff::Timestamp;
 
 use crate::cli::trial::{run, say};
-use crate::cli::{Exit, LeaksArguments, config_path, print, print_config_error};
+use crate::cli::{Exit, LeaksArguments, config_path, load, print};
+use crate::config::Config;
 use crate::config::environment::Environment;
-use crate::config::{Config, load};
 use crate::doctor::{self, Login, Password, Question, Report};
 use crate::error::{Class, Failure};
 use crate::secret::Secret;
@@ -25,10 +25,7 @@ pub(super) fn leaks(arguments: &LeaksArguments, environment: &Environment) -> Ex
     let path = config_path(arguments.config.as_deref(), environment);
     let config = match load(&path, environment, &[]) {
         Ok(loaded) => loaded.config,
-        Err(error) => {
-            print_config_error(&error);
-            return Exit::Configuration;
-        }
+        Err(exit) => return exit,
     };
     run(async |stop| look(&config, arguments, environment, stop).await)
 }

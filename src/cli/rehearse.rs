@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use crate::cli::trial::{run, say};
-use crate::cli::{Exit, RehearseArguments, config_path, print_config_error};
+use crate::cli::{Exit, RehearseArguments, config_path, load};
 use crate::config::environment::Environment;
-use crate::config::load;
 use crate::rehearsal;
 
 /// Rehearses.
@@ -16,10 +15,7 @@ pub(super) fn rehearse(arguments: &RehearseArguments, environment: &Environment)
     let path = config_path(arguments.config.as_deref(), environment);
     let config = match load(&path, environment, &[]) {
         Ok(loaded) => loaded.config,
-        Err(error) => {
-            print_config_error(&error);
-            return Exit::Configuration;
-        }
+        Err(exit) => return exit,
     };
     let grace = arguments.grace_seconds.map(Duration::from_secs);
     run(async |stop| rehearsal::rehearse(&config, grace, stop, say).await.map(|()| Exit::Done))

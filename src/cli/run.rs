@@ -10,9 +10,9 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use crate::app;
-use crate::cli::{Exit, RunArguments, print, print_config_error};
+use crate::cli::{Exit, RunArguments, load, print};
+use crate::config::Config;
 use crate::config::environment::Environment;
-use crate::config::{Config, load};
 use crate::error::{Class, Failure};
 use crate::logs;
 use crate::process::{Received, Sender, Signal, Signals, keep_memory_private};
@@ -25,10 +25,7 @@ pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
     let path = arguments.config(environment);
     let loaded = match load(&path, environment, &arguments.overrides()) {
         Ok(loaded) => loaded,
-        Err(error) => {
-            print_config_error(&error);
-            return Exit::Configuration;
-        }
+        Err(exit) => return exit,
     };
     let started = keep_memory_private().map_err(app::Error::from);
     match started.and_then(|()| start(loaded.config, &loaded.warnings)) {

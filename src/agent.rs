@@ -174,7 +174,8 @@ impl Agent {
         }
         for (name, secrets) in policy.targets {
             let told = acknowledged.remove(&name).unwrap_or_default();
-            agent.targets.insert(name.clone(), Target::adopt(name, secrets, told));
+            let target = Target::adopt(name.clone(), secrets, told, agent.publication.shown());
+            agent.targets.insert(name, target);
         }
         let leases = agent.leased.values().map(Leased::leases).sum();
         if leases > 0 || generation > Generation(0) {

@@ -28,8 +28,15 @@ pub struct Target {
 }
 
 impl Target {
-    /// Goes on from what it acknowledged to an earlier process.
-    pub fn adopt(name: TargetName, secrets: BTreeSet<SecretName>, acknowledged: Versions) -> Self {
+    /// Goes on from what it acknowledged to an earlier process; `shown` is what readers see. What
+    /// differs from that may have been told and acknowledged since.
+    pub fn adopt(
+        name: TargetName,
+        secrets: BTreeSet<SecretName>,
+        mut acknowledged: Versions,
+        shown: &Versions,
+    ) -> Self {
+        acknowledged.retain(|name, version| shown.get(name).is_none_or(|shown| shown == version));
         let failed = None;
         Self { name, secrets, acknowledged, asked: None, failed, retry: Retry::default() }
     }
@@ -91,6 +98,9 @@ impl Target {
             }
         });
         let notice = Notice { generation, secrets: secrets.collect() };
+        // It may take this in and its answer be lost: then going back to what it acknowledged
+        // before is news to it.
+        self.acknowledged.retain(|name, _| !owed.contains_key(name));
         let op = cx.op();
         self.asked = Some((op, generation, owed));
         cx.push(Command::Deliver { op, target: self.name.clone(), notice });

@@ -314,9 +314,13 @@ impl Lease {
     }
 
     /// It is visible in a new process, whatever the old one had begun with it: it is kept, if it
-    /// still lives.
+    /// still lives. A shortening that was sent may have been carried out, so until Vault has said
+    /// more it ends at its deadline.
     pub fn revive(&mut self, now: Moment) {
         if !self.kept() {
+            if let Some(deadline) = self.deadline() {
+                self.ends(self.own.min(deadline.max(now + TOLERANCE)));
+            }
             self.goal = Goal::Keep;
             self.doubted = true;
             self.renew_at = now;

@@ -116,6 +116,7 @@ impl Lease {
                     self.ends(found);
                     self.renew_at = self.renew_at.min(cx.now);
                 } else if doubted {
+                    self.ends(self.own.max(found));
                     self.renew_at = self.renew_at.min(cx.now);
                 }
             }

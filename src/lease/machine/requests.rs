@@ -12,9 +12,12 @@ use crate::time::Moment;
 
 impl Lease {
     /// When it is taken for ended unasked. A renewal whose answer we never had may have carried it
-    /// further, so there is time to ask once it was found to be over.
+    /// further, by a whole term where it is to be ended or was taken for lost.
     pub(super) fn forget_at(&self) -> Moment {
-        self.deadline().map_or(self.expires, |deadline| deadline.max(self.expires)) + FORGET_AFTER
+        let end = self.deadline().map_or(self.expires, |deadline| deadline.max(self.expires));
+        let unsure = self.fading || matches!(self.goal, Goal::End { .. });
+        let renewed = if unsure { self.grant.duration } else { Duration::ZERO };
+        end + renewed.max(FORGET_AFTER)
     }
 
     pub(super) fn learnable(&self) -> bool {

@@ -69,8 +69,11 @@ impl World {
         let child = self.vault.tokens.get(&lease.token).filter(|_| token_is_child(self, lease));
         // A child token that could not be made to last takes its lease along.
         let fleeting = child.is_some_and(|child| Some(child.expires) < lease.life.end);
+        // Whether it was made to last is not heard of yet.
+        let uncertain = self.ledger.busy.contains(&(Kind::Token, lease.token.clone()));
         let good = lease.life.alive
             && !fleeting
+            && !uncertain
             && !self.muddied(lease)
             && !self.ledger.busy.contains(&(Kind::Lease, id.clone()))
             && self.session_of(&lease.token) == self.session_of(token.expose())

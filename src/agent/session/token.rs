@@ -217,11 +217,7 @@ impl Up {
                     };
                 }
             }
-            Ask::Measure => {
-                self.life = self.expires.map_or(Life::Endless, Life::Ends);
-                // Its term is put back at once.
-                self.expires = self.expires.map(|end| end.min(sent + self.term));
-            }
+            Ask::Measure => self.life = self.expires.map_or(Life::Endless, Life::Ends),
             Ask::Renew | Ask::PutBack => {
                 self.put_back = false;
                 let ttl = term.ttl.unwrap_or(self.term);
@@ -231,6 +227,10 @@ impl Up {
                 }
             }
             Ask::Revoke => {}
+        }
+        if self.put_back {
+            // What was measured is about to be cut to its term.
+            self.expires = self.expires.map(|end| end.min(sent + self.term));
         }
     }
 

@@ -73,6 +73,8 @@ pub struct Ledger {
     /// Logins that are none, as the agent was told.
     pub(super) dead: BTreeSet<String>,
     moved_in: BTreeMap<SecretName, Duration>,
+    /// The longest of them: what an agent goes by that could not write the last one down.
+    longest_move: BTreeMap<SecretName, Duration>,
     counted: BTreeMap<SecretName, BTreeMap<RoleId, u64>>,
     read: BTreeMap<SecretName, Version>,
     stale: Option<SecretName>,
@@ -274,6 +276,8 @@ impl World {
             }
             Record::Confirmed { secret, after, .. } => {
                 self.ledger.moved_in.insert(secret.clone(), *after);
+                let longest = self.ledger.longest_move.entry(secret.clone()).or_default();
+                *longest = (*longest).max(*after);
             }
             Record::Draining { secret, lease, grace } => {
                 let wanted = match self.policy.secrets.get(secret) {
@@ -302,6 +306,7 @@ impl World {
         if self.unsaved.is_some() {
             self.muddy_all();
             self.deadlines.clear();
+            self.ledger.moved_in = self.ledger.longest_move.clone();
         }
         for id in self.unknown(&saved, self.now) {
             let Lease { secret, hash, .. } = &self.vault.leases[&id];

@@ -288,7 +288,11 @@ impl Up {
                 self.put_back = false;
                 self.life = self.expires.map_or(Life::Endless, Life::Ends);
             }
-            Ask::PutBack if final_no => self.put_back = false,
+            Ask::PutBack if final_no => {
+                // It has what was measured, unless an earlier try was carried out.
+                self.put_back = false;
+                self.doubt();
+            }
             Ask::Lookup => cx.record(Record::SessionLookupFailed { failure }),
             Ask::Measure | Ask::PutBack | Ask::Revoke => {}
         }

@@ -21,6 +21,7 @@ mod live {
     mod effects_vault;
     mod faults;
     mod formats;
+    mod hardening;
     mod kills;
     mod notices;
     mod outages;

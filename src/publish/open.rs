@@ -56,6 +56,7 @@ pub(super) fn open(settings: &Settings) -> Result<Found, Failure> {
 }
 
 /// Makes `path` and what is missing above it, whatever the umask; whether there was anything to do.
+/// The group of a volume goes on to what is made in it.
 fn make(path: &Path) -> std::io::Result<bool> {
     if path.is_dir() {
         return Ok(false);
@@ -64,7 +65,8 @@ fn make(path: &Path) -> std::io::Result<bool> {
         make(above)?;
     }
     std::fs::create_dir(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))?;
+    let inherited = std::fs::metadata(path)?.permissions().mode() & Mode::SGID.as_raw_mode();
+    std::fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE | inherited))?;
     Ok(true)
 }
 

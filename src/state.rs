@@ -143,9 +143,13 @@ fn prepare(settings: &Settings) -> Result<(), Failure> {
         Failure::new(Class::Ours, format!("make the state directory `{shown}`: {error}"))
             .hint("mount a memory-backed volume there that this user may write")
     })?;
-    let meta = std::fs::metadata(directory).map_err(|error| {
+    let meta = std::fs::symlink_metadata(directory).map_err(|error| {
         Failure::new(Class::Ours, format!("look at the state directory `{shown}`: {error}"))
     })?;
+    if meta.is_symlink() {
+        return Err(Failure::new(Class::Ours, format!("the state directory `{shown}` is a link"))
+            .hint("name the directory itself: who can replace a link can lead the agent elsewhere"));
+    }
     let (owner, us) = (meta.uid(), us());
     if owner != us {
         let text = format!("the state directory `{shown}` belongs to uid {owner}, we are uid {us}");
@@ -384,5 +388,9 @@ mod tests {
         std::fs::remove_file(settings.directory.join(FILE)).expect("removed");
         std::os::unix::fs::symlink(&elsewhere, settings.directory.join(FILE)).expect("linked");
         assert!(matches!(Store::open(&settings), Err(OpenError::Unusable(_))));
+        std::fs::rename(&settings.directory, base.path().join("real")).expect("moved");
+        std::os::unix::fs::symlink("real", &settings.directory).expect("linked");
+        let Err(OpenError::Unusable(failure)) = Store::open(&settings) else { panic!("opened") };
+        assert!(failure.text.ends_with("is a link"), "{failure}");
     }
 }

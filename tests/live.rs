@@ -22,9 +22,12 @@ mod live {
     mod faults;
     mod formats;
     mod hardening;
+    mod image;
     mod kills;
+    mod manifests;
     mod notices;
     mod outages;
+    mod pod;
     mod rehearsal;
     mod rotation;
     mod session;

@@ -39,6 +39,11 @@ pub(super) struct Found {
 /// Opens it.
 pub(super) fn open(settings: &Settings) -> Result<Found, Failure> {
     let path = &settings.directory;
+    if path.is_symlink() {
+        let text = format!("publish directory `{}`: it is a link", path.display());
+        let hint = "name the directory itself: who can replace a link can lead the agent elsewhere";
+        return Err(Failure::new(Class::Ours, text).hint(hint));
+    }
     let made = make(path).map_err(|error| {
         failure("make it", path, Errno::from_io_error(&error).unwrap_or(Errno::IO))
     })?;

@@ -3,6 +3,7 @@
 //! Receives the tree of the file, gives a [`Config`] that is valid as a whole. Never gives up at
 //! the first problem: all are found, then nothing is given.
 
+mod auth;
 mod connection;
 mod notify;
 mod publish;

@@ -10,7 +10,7 @@ PYTHON := target/tools/venv/bin/python
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help demo test soak fuzz bench check size tools
+.PHONY: help demo test soak fuzz bench check size image image-debug tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -21,7 +21,7 @@ demo: ## watch credentials rotate under two programs; SECONDS=30 says how long
 	@cargo build --quiet --bin leasehold
 	@$(PYTHON) examples/demo/demo.py --binary $(TARGET)/debug/leasehold --seconds $(SECONDS)
 
-test: ## every test, against an OpenBao and a PostgreSQL of its own
+test: image-debug ## every test, against an OpenBao and a PostgreSQL of its own
 	@$(TOOLS) servers node
 ifdef NEXTEST
 	@cargo nextest run --no-run
@@ -86,11 +86,24 @@ size: ## build the release binary; it stays below 10 MB, and at rest below 10 Mi
 	cargo build --release --bin leasehold
 	@$(PYTHON) tests/support/size.py $(TARGET)/release/leasehold
 
+# Only its last link differs from the program that is tested, so that this takes seconds.
+image-debug:
+	@$(TOOLS) image
+	@cargo rustc --quiet --bin leasehold -- -C target-feature=+crt-static
+	@tests/support/image.sh last $(TARGET)/debug/leasehold target/image-debug >/dev/null
+
+image: ## build the image, with this machine in place of Rust's; below 10 MB, and it serves
+	@$(TOOLS) servers image
+	tests/support/image.sh whole target/image
+	@cargo test --no-run --test live
+	LEASEHOLD_TEST_IMAGE=$(abspath target/image) tests/support/servers.py -- \
+		cargo test --test live image::
+
 bench: ## beside `bao agent`, with targets; QUICK=1 is shorter, FLEET=200 starts so many at once
 	@$(TOOLS) servers
 	cargo build --release --bin leasehold
 	@$(PYTHON) tests/bench/bench.py $(TARGET)/release/leasehold \
 		$(if $(QUICK),--quick) $(if $(FLEET),--fleet $(FLEET))
 
-tools: ## install what the others need: OpenBao, PostgreSQL, cargo-deny
-	@$(TOOLS) servers node deny
+tools: ## install what the others need: OpenBao, PostgreSQL, buildah, cargo-deny
+	@$(TOOLS) servers image node deny

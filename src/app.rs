@@ -4,6 +4,8 @@
 //! turns the loop. A start that cannot work ends here, with a hint, before anything is asked of
 //! Vault.
 
+mod confinement;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use crate::error::Failure;
 use crate::metrics::Metrics;
 use crate::notice;
 use crate::postgres::Database;
+use crate::process::Supervisor;
 use crate::publish::Publisher;
 use crate::server::probes::Heartbeat;
 use crate::server::{Listener, probes, scrape};
@@ -50,11 +53,16 @@ impl From<Failure> for Error {
     }
 }
 
-/// Runs the agent until `stop`, and then as long as its stop policy asks for.
+/// Runs the agent until `stop`, and then as long as its stop policy asks for. `supervisor` hears
+/// when something is published for the first time, and when the agent stops.
 ///
 /// # Errors
 /// When it cannot start: the state, the publish directory, an address or a CA cannot be used.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), Error> {
+pub async fn run(
+    config: Config,
+    supervisor: Supervisor,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let (store, found) = open_state(&config).await?;
     let clock = Clock::resume(found.as_ref().map(|found| found.epoch.clone()));
     let kept = found.map(|Found { agent, .. }| agent).unwrap_or_default();
@@ -74,6 +82,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     )
     .map_err(Error::Configuration)?;
     let outside = Arc::new(outside(&config, vault, clock.clone()));
+    // All that is needed is open or made, and no thread has been started.
+    confinement::close(&config);
+    servers.spawn(tell_when_ready(supervisor.clone(), shown));
     let seed = seed(&config.instance);
     let on_disk = publisher.generation();
     let watched = config.publish.directory.clone();
@@ -92,9 +103,19 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
         view,
         heartbeat,
     };
+    let stop = async {
+        stop.await;
+        supervisor.stopping();
+    };
     let ended = driver::run(driver, stop).await;
     servers.shutdown().await;
     Ok(ended?)
+}
+
+async fn tell_when_ready(supervisor: Supervisor, mut view: channel::Receiver<View>) {
+    if view.wait_for(|view| view.started).await.is_ok() {
+        supervisor.ready();
+    }
 }
 
 async fn open_state(config: &Config) -> Result<(Store, Option<Found>), Error> {

@@ -13,7 +13,7 @@ mod resolve;
 mod tree;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,9 @@ pub struct Config {
     pub listen: Listen,
     /// What to log.
     pub log: Log,
+    /// The file that it was read from, every file that it names, and where the environment says
+    /// that the system's CAs are.
+    pub reads: BTreeSet<PathBuf>,
 }
 
 /// Where to listen; port 0 picks one.
@@ -140,8 +143,10 @@ pub fn load(
         .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })?;
     let mut problems = problem::Problems::default();
     overlay::apply(&mut tree, environment, overrides, &mut problems);
-    resolve::resolve(&tree, environment, problems)
-        .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+    let mut loaded = resolve::resolve(&tree, environment, problems)
+        .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })?;
+    loaded.config.reads.insert(path.to_owned());
+    Ok(loaded)
 }
 
 #[cfg(test)]

@@ -156,6 +156,51 @@ pub fn configuration_warning(warning: &str) {
     tracing::warn!(target: "leasehold", event = "configuration_warning", "{warning}");
 }
 
+/// The kernel lets this process read and write nothing but this.
+pub fn confined(whole: bool, reads: &str, writes: &str) {
+    tracing::info!(
+        target: "leasehold",
+        event = "confined",
+        landlock = if whole { "full" } else { "partial" },
+        reads,
+        writes,
+        "confined by Landlock: nothing is executed, read or written but what is named here"
+    );
+}
+
+/// This process reaches whatever its user may.
+pub fn unconfined(why: &str) {
+    tracing::info!(
+        target: "leasehold",
+        event = "unconfined",
+        cause = why,
+        "not confined by Landlock: {why}"
+    );
+}
+
+/// What is in memory may be written to `device`.
+pub fn swap_is_on(device: &str) {
+    tracing::warn!(
+        target: "leasehold",
+        event = "swap_is_on",
+        device,
+        hint = "unless that is encrypted, let this process have no swap (systemd: \
+                `MemorySwapMax=0`; Kubernetes: a memory limit that equals the request)",
+        "what is in memory, published files among it, may be swapped to `{device}`"
+    );
+}
+
+/// The service manager that started us cannot be told how far we are.
+pub fn supervisor_unreachable(failure: &Failure) {
+    tracing::warn!(
+        target: "leasehold",
+        event = "supervisor_unreachable",
+        error = failure.text,
+        hint = failure.hint,
+        "the service manager will not hear that the service is ready"
+    );
+}
+
 /// A signal came, from a process with this pid and uid; `what` says what is done about it.
 pub fn signalled(signal: &str, sender: Option<(i32, u32)>, what: &str) {
     tracing::info!(

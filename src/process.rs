@@ -1,30 +1,27 @@
-//! Signals that we receive, and from whom.
+//! Our own process: what it may do, what it hears, and whom it reports to.
 //!
-//! Receives SIGTERM, SIGINT and SIGHUP, gives them as a stream with the sender of each. Never
-//! ends the process: that is for the caller to do.
+//! Receives SIGTERM, SIGINT and SIGHUP, gives them as a stream with the sender of each; the rest is
+//! in the modules below. Never ends the process: that is for the caller to do.
+
+mod confine;
+mod harden;
+mod supervisor;
+mod swap;
 
 use std::future::poll_fn;
 use std::pin::Pin;
 
 use futures_core::Stream;
-use nix::sys::prctl::set_dumpable;
-use nix::sys::resource::{Resource, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook_tokio::SignalsInfo;
 
 use crate::error::{Class, Failure};
 
-/// Keeps what is in our memory to ourselves: no core file, and no other process of this user may
-/// look into it.
-///
-/// # Errors
-/// When the kernel refuses.
-pub fn keep_memory_private() -> Result<(), Failure> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)
-        .and_then(|()| set_dumpable(false))
-        .map_err(|errno| Failure::new(Class::Ours, format!("forbid core files: {errno}")))
-}
+pub use confine::{Confined, Reach, confine};
+pub use harden::harden;
+pub use supervisor::Supervisor;
+pub use swap::swap;
 
 /// One signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,13 +138,6 @@ mod tests {
             let sender = received.sender.unwrap();
             assert_eq!((sender.pid, sender.uid), (Pid::this().as_raw(), getuid().as_raw()));
         }
-    }
-
-    #[test]
-    fn memory_is_kept_private() {
-        keep_memory_private().unwrap();
-        assert!(!nix::sys::prctl::get_dumpable().unwrap());
-        assert_eq!(nix::sys::resource::getrlimit(Resource::RLIMIT_CORE).unwrap(), (0, 0));
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! (0700, memory-backed), locked for the life of the process; the file is 0600 and replaced in one
 //! rename.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
@@ -132,8 +134,8 @@ impl Store {
 fn prepare(settings: &Settings) -> Result<(), Failure> {
     let directory = &settings.directory;
     let shown = directory.display();
-    let parents = directory.parent().map_or(Ok(()), std::fs::create_dir_all);
-    let made = parents.and_then(|()| match DirBuilder::new().mode(0o700).create(directory) {
+    let above = directory.parent().map_or(Ok(()), make_passable);
+    let made = above.and_then(|()| match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made,
     });
@@ -141,9 +143,13 @@ fn prepare(settings: &Settings) -> Result<(), Failure> {
         Failure::new(Class::Ours, format!("make the state directory `{shown}`: {error}"))
             .hint("mount a memory-backed volume there that this user may write")
     })?;
-    let meta = std::fs::metadata(directory).map_err(|error| {
+    let meta = std::fs::symlink_metadata(directory).map_err(|error| {
         Failure::new(Class::Ours, format!("look at the state directory `{shown}`: {error}"))
     })?;
+    if meta.is_symlink() {
+        return Err(Failure::new(Class::Ours, format!("the state directory `{shown}` is a link"))
+            .hint("name the directory itself: who can replace a link can lead the agent elsewhere"));
+    }
     let (owner, us) = (meta.uid(), us());
     if owner != us {
         let text = format!("the state directory `{shown}` belongs to uid {owner}, we are uid {us}");
@@ -163,10 +169,20 @@ fn prepare(settings: &Settings) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes `path` and what is missing above it, whatever the umask. Others may pass: the service's
+/// files may be below it too.
+fn make_passable(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), make_passable)?;
+    std::fs::create_dir(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o755))
+}
+
 /// What is ours but open we close.
 fn close_to_others(directory: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(|error| {
+    std::fs::set_permissions(directory, Permissions::from_mode(0o700)).map_err(|error| {
         let shown = directory.display();
         Failure::new(Class::Ours, format!("close the state directory `{shown}` to others: {error}"))
             .hint("let the state directory belong to this user with mode 0700")
@@ -372,5 +388,9 @@ mod tests {
         std::fs::remove_file(settings.directory.join(FILE)).expect("removed");
         std::os::unix::fs::symlink(&elsewhere, settings.directory.join(FILE)).expect("linked");
         assert!(matches!(Store::open(&settings), Err(OpenError::Unusable(_))));
+        std::fs::rename(&settings.directory, base.path().join("real")).expect("moved");
+        std::os::unix::fs::symlink("real", &settings.directory).expect("linked");
+        let Err(OpenError::Unusable(failure)) = Store::open(&settings) else { panic!("opened") };
+        assert!(failure.text.ends_with("is a link"), "{failure}");
     }
 }

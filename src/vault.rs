@@ -12,6 +12,8 @@ mod folder;
 mod kv;
 mod leases;
 mod listing;
+mod login;
+mod method;
 mod names;
 mod plain;
 mod roles;
@@ -42,10 +44,29 @@ pub struct Settings {
     pub namespace: String,
     /// The CA that the server's certificate is checked against; the system's where there is none.
     pub ca_cert: Option<PathBuf>,
-    /// What we show to a server that asks for a certificate.
+    /// What we show to a server that asks for a certificate; not beside a login by certificate.
     pub client: Option<ClientCertificate>,
     /// How to log in.
     pub auth: Auth,
+}
+
+impl Settings {
+    /// The certificate that connections show, and the keys of the configuration that name its files.
+    fn shown(&self) -> Option<(&ClientCertificate, [&'static str; 2])> {
+        match &self.auth {
+            Auth::Certificate(login) => {
+                let keys = ["vault.auth.cert.cert_file", "vault.auth.cert.key_file"];
+                Some((&login.certificate, keys))
+            }
+            Auth::AppRole { .. }
+            | Auth::Kubernetes(_)
+            | Auth::Jwt(_)
+            | Auth::TokenFile(_)
+            | Auth::Token(_) => {
+                Some((self.client.as_ref()?, ["vault.client_cert", "vault.client_key"]))
+            }
+        }
+    }
 }
 
 /// A certificate of ours, and its key; PEM files.
@@ -71,10 +92,50 @@ pub enum Auth {
         /// Whether that file holds a wrapping token with the secret id in it.
         wrapped: bool,
     },
+    /// The token of a service account, which the cluster judges for Vault.
+    Kubernetes(TokenLogin),
+    /// A signed token, which Vault judges by the keys that it was given.
+    Jwt(TokenLogin),
+    /// The certificate that is shown as the connection is made.
+    Certificate(CertificateLogin),
     /// A token that somebody else keeps in a file.
     TokenFile(PathBuf),
     /// The token from `VAULT_TOKEN`.
     Token(Secret),
+}
+
+impl Auth {
+    fn mount(&self) -> Option<&str> {
+        match self {
+            Self::AppRole { mount, .. }
+            | Self::Kubernetes(TokenLogin { mount, .. })
+            | Self::Jwt(TokenLogin { mount, .. })
+            | Self::Certificate(CertificateLogin { mount, .. }) => Some(mount),
+            Self::TokenFile(_) | Self::Token(_) => None,
+        }
+    }
+}
+
+/// A login with a signed token that somebody else keeps fresh in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenLogin {
+    /// Mount of the method.
+    pub mount: String,
+    /// Its role.
+    pub role: String,
+    /// File with the token.
+    pub token_file: PathBuf,
+}
+
+/// A login with a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateLogin {
+    /// Mount of the method.
+    pub mount: String,
+    /// Its role.
+    pub name: String,
+    /// What is shown.
+    pub certificate: ClientCertificate,
 }
 
 /// Where a secret comes from.
@@ -124,7 +185,7 @@ pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sy
 
 /// A connection to one Vault; cheap to clone.
 ///
-/// Its requests are in `auth` and `wrapping` (tokens), `leases` and `listing`, `kv` and `plain`.
+/// Its requests are in `login`, `auth` and `wrapping` (tokens), `leases` and `listing`, `kv` and `plain`.
 #[derive(Clone)]
 pub struct Vault {
     inner: Arc<Inner>,
@@ -146,7 +207,7 @@ impl Vault {
     /// `Ours` or `Missing` when the address, the namespace, the mount of the login or a TLS file
     /// cannot be used.
     pub fn new(settings: &Settings, hash_key: &[u8], observer: Observer) -> Result<Self, Failure> {
-        if let Auth::AppRole { mount, .. } = &settings.auth {
+        if let Some(mount) = settings.auth.mount() {
             names::path("mount of the login", mount)?;
         }
         Ok(Self {

@@ -9,6 +9,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "effects/confinement.rs"]
+mod confinement;
 #[path = "effects/corpus.rs"]
 mod corpus;
 #[path = "effects/crash.rs"]

@@ -21,9 +21,13 @@ mod live {
     mod effects_vault;
     mod faults;
     mod formats;
+    mod hardening;
+    mod image;
     mod kills;
+    mod manifests;
     mod notices;
     mod outages;
+    mod pod;
     mod rehearsal;
     mod rotation;
     mod session;

@@ -24,7 +24,7 @@ pub enum Command {
         /// Answered by `LoggedIn`, or by `Unwrapped` where there is a wrapped secret id that is not
         /// `unwrapped`.
         op: Op,
-        /// Keyed hashes of credentials that Vault refused for good.
+        /// Keyed hashes of credentials that Vault refused, for good or a moment ago.
         refused: Vec<String>,
         /// The secret id that was unwrapped last.
         unwrapped: Option<Unwrapped>,

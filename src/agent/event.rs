@@ -182,6 +182,16 @@ pub struct LoginFailure {
     pub failure: Failure,
     /// The keyed hash of the credential that was tried, to know it again.
     pub credential: Option<String>,
+    /// Whether a credential that is `Denied` stays so: Vault would lock the role, or it can never
+    /// become good. Others may be taken once something is mended in Vault.
+    pub lasting: bool,
+}
+
+impl From<Failure> for LoginFailure {
+    /// One that says nothing of a credential.
+    fn from(failure: Failure) -> Self {
+        Self { failure, credential: None, lasting: false }
+    }
 }
 
 /// What a poll found.

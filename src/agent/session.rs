@@ -15,7 +15,7 @@ use crate::agent::context::Context;
 use crate::agent::event::{LoginFailure, Op, Token, TokenTerm, Unwrapped};
 use crate::audit::event::Record;
 use crate::error::{Class, Failure};
-use crate::lease::schedule::Retry;
+use crate::lease::schedule::{self, Retry};
 use crate::secret::Secret;
 use crate::time::Moment;
 
@@ -25,7 +25,7 @@ use token::Up;
 const REFUSALS: u32 = 2;
 
 /// How long a credential that was refused waits for its second try, since a standby may not know it
-/// yet, and how often the file of one that was refused for good is looked at again.
+/// yet, and how often its file is looked at for another one.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
 /// Names one token of ours, to say which leases live under it.
@@ -36,10 +36,20 @@ pub struct Session {
     kept: Kept,
     login: Option<Op>,
     retry: Retry,
+    doubted: Option<Doubted>,
     /// Told once for each credential.
     told_refused: BTreeSet<String>,
     /// Whether tokens of this policy make child tokens, as far as is known.
     children: bool,
+}
+
+/// A credential that Vault refused, and may take once something is mended there.
+struct Doubted {
+    credential: String,
+    refusals: u32,
+    not_before: Moment,
+    /// Whether the login under way leaves it alone.
+    spared: bool,
 }
 
 /// What the next process takes over.
@@ -89,6 +99,7 @@ impl Session {
             kept,
             login: None,
             retry: Retry::default(),
+            doubted: None,
             children: true,
         }
     }
@@ -190,12 +201,22 @@ impl Session {
             }
             let op = cx.op();
             self.login = Some(op);
-            let refused = self.kept.refused.iter().filter(|(_, n)| **n >= REFUSALS);
-            let refused = refused.map(|(hash, _)| hash.clone()).collect();
+            let refused = self.left_alone(cx.now);
             let unwrapped = self.kept.unwrapped.clone();
             cx.push(Command::Login { op, refused, unwrapped });
         }
         died
+    }
+
+    /// Credentials that are not sent now.
+    fn left_alone(&mut self, now: Moment) -> Vec<String> {
+        let lasting = self.kept.refused.iter().filter(|(_, n)| **n >= REFUSALS);
+        let mut all: Vec<String> = lasting.map(|(hash, _)| hash.clone()).collect();
+        if let Some(doubted) = &mut self.doubted {
+            doubted.spared = now < doubted.not_before;
+            all.extend(doubted.spared.then(|| doubted.credential.clone()));
+        }
+        all
     }
 
     fn run_out(&mut self, cx: &mut Context) -> Vec<SessionId> {
@@ -242,7 +263,7 @@ impl Session {
             Ok(token) if token.term.ttl == Some(Duration::ZERO) => {
                 let failure = Failure::new(Class::Gone, "log in: the token has run out")
                     .hint("put a token that lives into the token file");
-                self.login_failed(cx, failure, None, around);
+                self.login_failed(cx, failure, around);
             }
             Ok(token) if self.in_use(&token) => {
                 // A file that somebody else keeps still has the token that we have.
@@ -262,13 +283,17 @@ impl Session {
                 let up = Up::new(cx, self.kept.last_id, token, sent);
                 self.children = true;
                 self.kept.refused.clear();
+                self.doubted = None;
                 self.told_refused.clear();
                 self.kept.old.extend(self.kept.up.replace(up));
                 cx.dirty();
             }
-            Err(LoginFailure { failure, credential }) => {
-                self.login_failed(cx, failure, credential, around);
+            Err(LoginFailure { failure, credential: Some(credential), lasting })
+                if failure.class == Class::Denied =>
+            {
+                self.login_refused(cx, failure, credential, lasting);
             }
+            Err(LoginFailure { failure, .. }) => self.login_failed(cx, failure, around),
         }
     }
 
@@ -276,27 +301,53 @@ impl Session {
         self.kept.up.as_ref().is_some_and(|up| up.token == token.secret)
     }
 
-    fn login_failed(
+    fn login_refused(
         &mut self,
         cx: &mut Context,
         failure: Failure,
-        credential: Option<String>,
-        around: &Surroundings,
+        credential: String,
+        lasting: bool,
     ) {
-        if let (Class::Denied, Some(hash)) = (failure.class, credential) {
-            self.retry.failed(cx.now, REFUSED_WAIT);
-            let times = self.kept.refused.entry(hash.clone()).or_insert(0);
-            if *times < REFUSALS {
-                *times += 1;
-                cx.dirty();
-            }
-            if *times < REFUSALS {
-                cx.record(Record::LoginFailed { failure, retry_in: REFUSED_WAIT });
-            } else if self.told_refused.insert(hash) {
-                cx.record(Record::LoginRefused { failure });
-            }
-            return;
+        self.retry.failed(cx.now, REFUSED_WAIT);
+        let refusals = match lasting {
+            true => self.refused_for_good(cx, &credential),
+            false => self.refused_for_now(cx, &credential),
+        };
+        if refusals < REFUSALS {
+            cx.record(Record::LoginFailed { failure, retry_in: REFUSED_WAIT });
+        } else if self.told_refused.insert(credential) {
+            cx.record(Record::LoginRefused { failure });
         }
+    }
+
+    fn refused_for_good(&mut self, cx: &mut Context, credential: &str) -> u32 {
+        let refusals = self.kept.refused.entry(credential.to_owned()).or_insert(0);
+        if *refusals < REFUSALS {
+            *refusals += 1;
+            cx.dirty();
+        }
+        *refusals
+    }
+
+    fn refused_for_now(&mut self, cx: &mut Context, credential: &str) -> u32 {
+        let known = self.doubted.take().filter(|doubted| doubted.credential == credential);
+        let mut doubted = known.unwrap_or_else(|| Doubted {
+            credential: credential.to_owned(),
+            refusals: 0,
+            not_before: cx.now,
+            spared: false,
+        });
+        if !std::mem::take(&mut doubted.spared) {
+            let wait = schedule::retry_after(doubted.refusals, None, cx.jitter());
+            doubted.not_before = cx.now + wait;
+            doubted.refusals = doubted.refusals.saturating_add(1);
+        }
+        let refusals = doubted.refusals;
+        self.doubted = Some(doubted);
+        refusals
+    }
+
+    fn login_failed(&mut self, cx: &mut Context, failure: Failure, around: &Surroundings) {
         let left = around.first_expiry.map(|end| cx.now.until(end));
         let retry_in = cx.back_off(&mut self.retry, left, &failure);
         cx.record(Record::LoginFailed { failure, retry_in });

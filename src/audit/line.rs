@@ -98,14 +98,14 @@ pub fn line(record: &Record) -> Line {
                 .failure(failure)
         }
         Record::LoginRefused { failure } => {
-            let message = "Vault refuses these credentials; waiting until they change";
+            let message = "Vault refuses these credentials; others are used as soon as they are there";
             Line::new("login_refused", Error, message).failure(failure)
         }
         Record::SessionRenewed { ttl } => {
             optional(Line::new("session_renewed", Info, "token renewed"), "ttl_seconds", *ttl)
         }
         Record::SessionRenewalFailed { failure } => {
-            let message = "token not renewed, trying again";
+            let message = "token not renewed; trying again, or logging in anew before it ends";
             Line::new("session_renewal_failed", Warn, message).failure(failure)
         }
         Record::SessionLookupFailed { failure } => {

@@ -11,11 +11,11 @@ use tokio::sync::oneshot;
 
 use crate::app;
 use crate::cli::{Exit, RunArguments, load, print};
-use crate::config::Config;
 use crate::config::environment::Environment;
+use crate::config::{Config, Loaded};
 use crate::error::{Class, Failure};
 use crate::logs;
-use crate::process::{Received, Sender, Signal, Signals, keep_memory_private};
+use crate::process::{Received, Sender, Signal, Signals, Supervisor, harden, swap};
 
 /// A thread that resolves a name may hang; the process ends all the same.
 const THREAD_TIMEOUT: Duration = Duration::from_millis(100);
@@ -27,8 +27,8 @@ pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let started = keep_memory_private().map_err(app::Error::from);
-    match started.and_then(|()| start(loaded.config, &loaded.warnings)) {
+    let started = harden().map_err(app::Error::from);
+    match started.and_then(|()| start(loaded, environment.get("NOTIFY_SOCKET"))) {
         Ok(exit) => exit,
         Err(error) => {
             let (exit, failure) = match error {
@@ -43,30 +43,39 @@ pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
     }
 }
 
-fn start(config: Config, warnings: &[String]) -> Result<Exit, app::Error> {
+fn start(loaded: Loaded, supervisor: Option<&str>) -> Result<Exit, app::Error> {
+    let Loaded { config, warnings } = loaded;
     let ours = |doing: &str, error: &dyn std::error::Error| {
         Failure::new(Class::Ours, format!("{doing}: {error}"))
     };
     logs::init(&config.log).map_err(|error| ours("set up the log", &error))?;
     logs::starting(env!("CARGO_PKG_VERSION"), &config.instance);
-    for warning in warnings {
+    for warning in &warnings {
         logs::configuration_warning(warning);
     }
+    if let Some(device) = swap() {
+        logs::swap_is_on(&device);
+    }
+    let supervisor = supervisor.map_or_else(|| Ok(Supervisor::default()), Supervisor::connect);
+    let supervisor = supervisor.unwrap_or_else(|failure| {
+        logs::supervisor_unreachable(&failure);
+        Supervisor::default()
+    });
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| ours("start the runtime", &error))?;
-    let exit = runtime.block_on(until_signalled(config));
+    let exit = runtime.block_on(until_signalled(config, supervisor));
     runtime.shutdown_timeout(THREAD_TIMEOUT);
     exit
 }
 
 /// The first signal to stop is passed on, the second ends the process at once.
-async fn until_signalled(config: Config) -> Result<Exit, app::Error> {
+async fn until_signalled(config: Config, supervisor: Supervisor) -> Result<Exit, app::Error> {
     let mut signals = Signals::listen()?;
     let (stop, stopped) = oneshot::channel();
     let mut stop = Some(stop);
-    let mut app = pin!(app::run(config, async {
+    let mut app = pin!(app::run(config, supervisor, async {
         // Without a sender there is nobody left to say stop.
         let _ = stopped.await;
     }));

@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 
 use crate::cli::{Exit, print};
 use crate::error::{Class, Failure};
-use crate::process::{Signals, keep_memory_private};
+use crate::process::{Signals, harden};
 use crate::timeline::Error;
 
 /// Does `work`, and prints why it did not go well.
@@ -36,7 +36,7 @@ pub(super) fn run(work: impl AsyncFnOnce(&Cell<bool>) -> Result<Exit, Error>) ->
 }
 
 fn started(work: impl AsyncFnOnce(&Cell<bool>) -> Result<Exit, Error>) -> Result<Exit, Error> {
-    keep_memory_private().map_err(Error::Failed)?;
+    harden().map_err(Error::Failed)?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
         Error::Failed(Failure::new(Class::Ours, format!("start the runtime: {error}")))
     })?;

@@ -26,6 +26,8 @@ pub(super) struct Reading<'a> {
     pub(super) problems: RefCell<Problems>,
     /// For `${…}`.
     pub(super) environment: &'a Environment,
+    /// Every file that was named so far.
+    pub(super) files: RefCell<BTreeSet<PathBuf>>,
 }
 
 /// The keys that a section may have.
@@ -241,8 +243,15 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A file or directory, absolute, with every `${…}` replaced.
+    /// A file that is read, absolute, with every `${…}` replaced.
     pub(super) fn file(&self, key: &str) -> Option<PathBuf> {
+        let file = self.directory(key)?;
+        self.reading.files.borrow_mut().insert(file.clone());
+        Some(file)
+    }
+
+    /// A directory, absolute, with every `${…}` replaced.
+    pub(super) fn directory(&self, key: &str) -> Option<PathBuf> {
         let text = self.expanded(key)?;
         if !text.starts_with('/') || text.split('/').any(|part| part == "..") {
             self.problem(key, "must be an absolute path without `..`");

@@ -3,6 +3,7 @@
 //! Receives the tree of the file, gives a [`Config`] that is valid as a whole. Never gives up at
 //! the first problem: all are found, then nothing is given.
 
+mod auth;
 mod connection;
 mod notify;
 mod publish;
@@ -11,7 +12,7 @@ mod sources;
 mod vault;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,11 +53,19 @@ pub(super) fn resolve(
     environment: &Environment,
     problems: Problems,
 ) -> Result<Loaded, Vec<Problem>> {
-    let reading = Reading { problems: RefCell::new(problems), environment };
+    let (problems, files) = (RefCell::new(problems), RefCell::default());
+    let reading = Reading { problems, environment, files };
     let config = everything(&Section::open(&reading, "", Some(tree), TOP));
+    let mut reads = reading.files.into_inner();
+    // Where the system's CAs are instead, if somebody says so.
+    let authorities = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| environment.get(name));
+    let authorities = authorities.into_iter().flatten().flat_map(|paths| paths.split(':'));
+    reads.extend(authorities.map(PathBuf::from));
     let (problems, warnings) = reading.problems.into_inner().finish();
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, warnings }),
+        Some(config) if problems.is_empty() => {
+            Ok(Loaded { config: Config { reads, ..config }, warnings })
+        }
         _ => Err(problems),
     }
 }
@@ -94,6 +103,7 @@ fn everything(top: &Section<'_>) -> Option<Config> {
         vault: vault?,
         publish: publish?,
         state: state?,
+        reads: BTreeSet::new(),
     })
 }
 
@@ -122,7 +132,7 @@ fn keep(policies: &BTreeMap<crate::snapshot::SecretName, SecretPolicy>) -> Durat
 fn state(top: &Section<'_>, publish: Option<&PathBuf>) -> Option<state::Settings> {
     let section = top.section("state", Keys { known: &["directory", "allow_disk"], later: &[] });
     let directory = match section.has("directory") {
-        true => section.file("directory")?,
+        true => section.directory("directory")?,
         false => PathBuf::from(STATE_DIRECTORY),
     };
     let hint = "every secret is in the state: keep it where the app cannot look";

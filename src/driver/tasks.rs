@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::agent::command::{Command, TargetName};
-use crate::agent::event::{Event, LoginFailure, Reading};
+use crate::agent::event::{Event, Reading};
 use crate::error::{Class, Failure};
 use crate::lease::{Grant, Granted};
 use crate::notice;
@@ -193,8 +193,7 @@ pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option
     let sent = now;
     Some(match command {
         Command::Login { op, .. } => {
-            let result = Err(LoginFailure { failure, credential: None });
-            Event::LoggedIn { op: *op, sent, result }
+            Event::LoggedIn { op: *op, sent, result: Err(failure.into()) }
         }
         Command::LookupToken { op, .. } | Command::RenewToken { op, .. } => {
             Event::TokenSeen { op: *op, sent, result: Err(failure) }

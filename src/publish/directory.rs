@@ -21,9 +21,9 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Opens a directory by a path that is trusted.
+    /// Opens a directory by a path that is trusted up to its last part.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::open(path, flags, Mode::empty()).map(|fd| Self { fd })
     }
 

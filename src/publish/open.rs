@@ -39,6 +39,11 @@ pub(super) struct Found {
 /// Opens it.
 pub(super) fn open(settings: &Settings) -> Result<Found, Failure> {
     let path = &settings.directory;
+    if path.is_symlink() {
+        let text = format!("publish directory `{}`: it is a link", path.display());
+        let hint = "name the directory itself: who can replace a link can lead the agent elsewhere";
+        return Err(Failure::new(Class::Ours, text).hint(hint));
+    }
     let made = make(path).map_err(|error| {
         failure("make it", path, Errno::from_io_error(&error).unwrap_or(Errno::IO))
     })?;
@@ -56,6 +61,7 @@ pub(super) fn open(settings: &Settings) -> Result<Found, Failure> {
 }
 
 /// Makes `path` and what is missing above it, whatever the umask; whether there was anything to do.
+/// The group of a volume goes on to what is made in it.
 fn make(path: &Path) -> std::io::Result<bool> {
     if path.is_dir() {
         return Ok(false);
@@ -64,7 +70,8 @@ fn make(path: &Path) -> std::io::Result<bool> {
         make(above)?;
     }
     std::fs::create_dir(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE))?;
+    let inherited = std::fs::metadata(path)?.permissions().mode() & Mode::SGID.as_raw_mode();
+    std::fs::set_permissions(path, Permissions::from_mode(DIRECTORY_MODE | inherited))?;
     Ok(true)
 }
 

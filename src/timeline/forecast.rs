@@ -209,8 +209,8 @@ impl Ahead {
         let (now, sent, servers) = (self.now, self.now, &mut self.servers);
         Some(match command {
             Command::Login { op, .. } => {
-                let refused = |failure| LoginFailure { failure, credential: None };
-                Event::LoggedIn { op, sent, result: servers.login(now).map_err(refused) }
+                let result = servers.login(now).map_err(LoginFailure::from);
+                Event::LoggedIn { op, sent, result }
             }
             Command::LookupToken { op, token } => {
                 Event::TokenSeen { op, sent, result: servers.lookup_token(now, &token) }

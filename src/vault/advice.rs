@@ -24,6 +24,10 @@ pub(super) fn for_status(status: u16) -> &'static str {
 pub(super) const NO_ANSWER: &str = "see whether Vault runs, and whether this machine reaches \
      `vault.address`; what is published stays to its own end";
 
+/// For a token that its login does not renew.
+pub(super) const NOT_RENEWED: &str = "the role was changed, or its certificate is another one by \
+     now; a new login comes before this token ends";
+
 /// For a success that is none of Vault's.
 pub(super) const NO_SENSE: &str =
     "see whether `vault.address` leads to Vault itself, and what stands between may change answers";

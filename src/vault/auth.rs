@@ -1,7 +1,7 @@
 //! Tokens: got by a login, looked at, renewed, ended.
 //!
 //! Receives what the configuration says of the login, reads the credential's files at each login,
-//! gives a [`Token`]. Never sends a credential again that is known to be refused.
+//! gives a [`Token`]. Never sends a credential that it is told to leave alone.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,19 +10,22 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use serde::Deserialize;
-use vaultrs::api::auth::approle::requests::LoginWithApproleRequest;
 use vaultrs::api::token::requests::{
     CreateTokenRequest, LookupTokenSelfRequest, RenewTokenSelfRequest, RevokeTokenSelfRequest,
 };
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::agent::event::{LoginFailure, Token, TokenTerm, Unwrapped};
 use crate::error::{Class, Failure};
 use crate::secret::{Secret, hex};
 use crate::vault::answer::{AuthPart, Envelope, Nothing, seconds};
 use crate::vault::error::Operation;
+use crate::vault::method::Method;
 use crate::vault::wire::Call;
-use crate::vault::{Auth, Vault, names};
+use crate::vault::{Auth, Vault};
+
+const STILL_WRAPPED: &str = "what logs in only once would use up the wrapping token that the agent \
+     needs: give it a configuration with a secret id that is not wrapped";
 
 #[derive(Deserialize)]
 struct TokenFacts {
@@ -47,27 +50,31 @@ impl Vault {
         refused: &[String],
         unwrapped: Option<&Unwrapped>,
     ) -> Result<Token, LoginFailure> {
-        let unread = |failure| LoginFailure { failure, credential: None };
         match &self.inner.auth {
             Auth::AppRole { mount, role_id_file, secret_id_file, wrapped } => {
-                let role_id = credential_file("role id", role_id_file).map_err(unread)?;
+                let role_id = credential_file("role id", role_id_file)?;
                 let secret_id = match (wrapped, unwrapped) {
                     (true, Some(unwrapped)) => unwrapped.secret_id.clone(),
                     (true, None) => {
-                        let text = "log in: the secret id is still wrapped";
-                        return Err(unread(Failure::new(Class::Ours, text)));
+                        let failure =
+                            Failure::new(Class::Ours, "log in: the secret id is still wrapped");
+                        return Err(failure.hint(STILL_WRAPPED).into());
                     }
-                    (false, _) => credential_file("secret id", secret_id_file).map_err(unread)?,
+                    (false, _) => credential_file("secret id", secret_id_file)?,
                 };
                 let place = format!("`{}`", secret_id_file.display());
                 let credential =
                     self.untried(&[&role_id, &secret_id], refused, "secret id", &place)?;
-                self.login_approle(mount, &role_id, &secret_id)
-                    .await
-                    .map_err(|failure| LoginFailure { failure, credential: Some(credential) })
+                let answer = self.login_approle(mount, &role_id, &secret_id).await;
+                answer.map_err(|failure| self.login_failure(failure, credential))
             }
+            Auth::Kubernetes(login) => {
+                self.login_with_token(Method::Kubernetes, login, refused).await
+            }
+            Auth::Jwt(login) => self.login_with_token(Method::Jwt, login, refused).await,
+            Auth::Certificate(login) => self.login_with_certificate(login, refused).await,
             Auth::TokenFile(path) => {
-                let token = credential_file("token", path).map_err(unread)?;
+                let token = credential_file("token", path)?;
                 self.login_token(token, refused, &format!("`{}`", path.display())).await
             }
             Auth::Token(token) => self.login_token(token.clone(), refused, "`VAULT_TOKEN`").await,
@@ -91,32 +98,16 @@ impl Vault {
         let text = format!("log in: vault refused the {what} from {place} before");
         let failure = Failure::new(Class::Denied, text)
             .hint(format!("nothing is sent until there is another {what} in {place}"));
-        Err(LoginFailure { failure, credential: Some(credential) })
+        Err(self.login_failure(failure, credential))
     }
 
-    async fn login_approle(
-        &self,
-        mount: &str,
-        role_id: &Secret,
-        secret_id: &Secret,
-    ) -> Result<Token, Failure> {
-        let mount = names::path("mount of the login", mount)?;
-        let call = Call {
-            operation: Operation::Login,
-            doing: format!("log in at `auth/{mount}/login`"),
-            token: None,
-            hidden: vec![secret_id, role_id],
+    /// What became of a login with `credential`.
+    pub(super) fn login_failure(&self, failure: Failure, credential: String) -> LoginFailure {
+        let lasting = match &self.inner.auth {
+            Auth::AppRole { .. } | Auth::TokenFile(_) | Auth::Token(_) => true,
+            Auth::Kubernetes(_) | Auth::Jwt(_) | Auth::Certificate(_) => false,
         };
-        let mut request = LoginWithApproleRequest {
-            mount,
-            role_id: role_id.expose().to_owned(),
-            secret_id: secret_id.expose().to_owned(),
-        };
-        let answer = self.inner.wire.send::<_, Nothing>(&call, &request).await;
-        request.secret_id.zeroize();
-        let auth = auth_part(&call, answer?)?;
-        let term = TokenTerm::from(&auth);
-        Ok(Token { secret: auth.client_token, term, ours: true })
+        LoginFailure { failure, credential: Some(credential), lasting }
     }
 
     async fn login_token(
@@ -142,7 +133,7 @@ impl Vault {
                 if failure.class == Class::Denied {
                     failure.hint = Some(format!("put a valid token into {place}"));
                 }
-                Err(LoginFailure { failure, credential: Some(credential) })
+                Err(self.login_failure(failure, credential))
             }
         }
     }
@@ -235,7 +226,7 @@ fn on_token<'a>(operation: Operation, doing: &str, token: &'a Secret) -> Call<'a
     Call { operation, doing: doing.to_owned(), token: Some(token), hidden: Vec::new() }
 }
 
-fn auth_part(call: &Call<'_>, answer: Envelope<Nothing>) -> Result<AuthPart, Failure> {
+pub(super) fn auth_part(call: &Call<'_>, answer: Envelope<Nothing>) -> Result<AuthPart, Failure> {
     let auth = answer.auth.filter(|auth| !auth.client_token.expose().is_empty());
     auth.ok_or_else(|| {
         call.failure(Class::Again { after: None }, "vault's answer has no `auth.client_token`")

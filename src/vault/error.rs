@@ -8,11 +8,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::error::Class;
+use crate::vault::method::Method;
 
 /// Everything we ask of Vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
-    Login,
+    Login(Method),
     LookupWrapping,
     Unwrap,
     LookupToken,
@@ -32,7 +33,7 @@ impl Operation {
     /// Its name for the observer.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Login => "login",
+            Self::Login(_) => "login",
             Self::LookupWrapping => "lookup_wrapping",
             Self::Unwrap => "unwrap",
             Self::LookupToken => "lookup_token",
@@ -54,7 +55,7 @@ impl Operation {
         match self {
             // An issue that is given up may still make a login that nobody knows.
             Self::Issue => Duration::from_secs(90),
-            Self::Login
+            Self::Login(_)
             | Self::LookupWrapping
             | Self::Unwrap
             | Self::LookupToken
@@ -73,7 +74,7 @@ impl Operation {
     /// The class of a request that was sent and not answered.
     pub(super) fn unanswered(self) -> Class {
         match self {
-            Self::Login
+            Self::Login(_)
             | Self::Unwrap
             | Self::RenewToken
             | Self::RevokeToken
@@ -88,6 +89,11 @@ impl Operation {
             | Self::ReadMetadata
             | Self::Read => Class::Again { after: None },
         }
+    }
+
+    /// Whether `errors` speak of the credential of a login.
+    fn refuses(self, errors: &[String]) -> bool {
+        matches!(self, Self::Login(method) if lines(errors).any(|line| method.refuses(line)))
     }
 
     /// The class of a success whose body cannot be used.
@@ -117,9 +123,16 @@ pub(super) fn classify(
     after: Option<Duration>,
 ) -> Class {
     match status {
+        400 | 401 | 403 if operation.refuses(errors) => Class::Denied,
         400 => bad_request(operation, errors),
         401 | 403 => forbidden(operation, errors),
         404 => Class::Missing,
+        // Who made the token does not stand by it any more; Vault says so of each renewal.
+        500 if operation == Operation::RenewToken
+            && lines(errors).any(|line| line.starts_with("failed to renew entry")) =>
+        {
+            Class::Denied
+        }
         408 | 412 | 425 | 429 | 472 | 473 => Class::Again { after },
         // With no word of Vault's own a proxy answered for it: the server may have heard the request.
         502 | 504..=599 if errors.iter().all(|text| text.trim().is_empty()) => {
@@ -149,10 +162,7 @@ fn bad_request(operation: Operation, errors: &[String]) -> Class {
                 Class::Again { after: None }
             }
         }
-        Operation::Login => {
-            let wrong = ["invalid role or secret ID", "invalid secret id", "invalid role ID"];
-            if says(&wrong) { Class::Denied } else { Class::Ours }
-        }
+        Operation::Login(_) => Class::Ours,
         Operation::LookupWrapping | Operation::Unwrap => {
             if says(&["wrapping token is not valid or does not exist"]) {
                 Class::Gone
@@ -176,9 +186,9 @@ fn bad_request(operation: Operation, errors: &[String]) -> Class {
 
 fn forbidden(operation: Operation, errors: &[String]) -> Class {
     match operation {
-        // Also the answer for a mount that is not there and, for minutes, for a role with too many
-        // wrong logins: it says nothing about the credential.
-        Operation::Login | Operation::LookupWrapping | Operation::Unwrap => {
+        // Also the answer for a mount that is not there, for a cluster that Vault cannot ask, and,
+        // for minutes, for a role with too many wrong logins: it says nothing about the credential.
+        Operation::Login(_) | Operation::LookupWrapping | Operation::Unwrap => {
             Class::Again { after: None }
         }
         Operation::LookupToken

@@ -47,6 +47,8 @@ struct Files {
     /// The only authorities that are believed; the system's where there are none.
     ca_cert: Option<PathBuf>,
     client: Option<ClientCertificate>,
+    /// What names them in the configuration.
+    client_keys: [&'static str; 2],
 }
 
 /// What changes when a file is written or replaced.
@@ -64,11 +66,15 @@ impl Clients {
         // Fails only where a provider is installed already, and that is as good.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let files = match address.starts_with("https:") {
-            true => Files {
-                tls: true,
-                ca_cert: settings.ca_cert.clone(),
-                client: settings.client.clone(),
-            },
+            true => {
+                let (client, client_keys) = settings.shown().unzip();
+                Files {
+                    tls: true,
+                    ca_cert: settings.ca_cert.clone(),
+                    client: client.cloned(),
+                    client_keys: client_keys.unwrap_or_default(),
+                }
+            }
             false => Files::default(),
         };
         // Looked at before they are read: a change meanwhile shows at the next request.
@@ -135,9 +141,10 @@ impl Files {
         }
         if let Some(ClientCertificate { cert, key }) = &self.client {
             let pair = format!("client certificate `{}` with `{}`", cert.display(), key.display());
-            let mut pem = read("vault.client_key", key)?;
+            let [cert_key, key_key] = self.client_keys;
+            let mut pem = read(key_key, key)?;
             pem.push(b'\n');
-            pem.extend_from_slice(&read("vault.client_cert", cert)?);
+            pem.extend_from_slice(&read(cert_key, cert)?);
             let identity = Identity::from_pem(&pem)
                 .map_err(|error| refuse(&format!("use the {pair}"), &chain(&error)))?;
             what = format!("{what}, {pair}");

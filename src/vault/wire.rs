@@ -264,17 +264,13 @@ fn refused<E: Endpoint>(call: &Call<'_>, endpoint: &E, asked: &Url, reply: &Repl
         .or_else(|| quotable(&errors, &secrets))
         .map_or_else(String::new, |text| format!(": {text}"));
     let failure = call.failure(class, format!("vault answered {}{why}", reply.status));
-    if call.operation == Operation::Login && reply.status == 403 {
-        return failure.hint(format!(
-            "either nothing is mounted for `{}`, or the role is locked for some minutes after too \
-             many wrong logins",
-            path(endpoint)
-        ));
+    if let Operation::Login(method) = call.operation
+        && let Some(hint) = method.advice(reply.status, class, &why, &path(endpoint))
+    {
+        return failure.hint(hint);
     }
     match class {
-        Class::Denied if call.operation == Operation::Login => {
-            failure.hint("write the role's id and a valid secret id to their files")
-        }
+        Class::Denied if reply.status == 500 => failure.hint(advice::NOT_RENEWED),
         Class::Denied => failure.hint(policy_line(endpoint)),
         Class::Missing => failure.hint(format!(
             "compare mount, name and `vault.namespace`: nothing is at `{}`",

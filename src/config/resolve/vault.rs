@@ -3,19 +3,12 @@
 use hyper::Uri;
 
 use crate::config::raw::{Keys, Section, shown_url};
-use crate::secret::Secret;
-use crate::vault::{Auth, ClientCertificate, Settings};
+use crate::vault::{ClientCertificate, Settings};
 
 const KEYS: Keys = Keys {
     known: &["address", "namespace", "ca_cert", "client_cert", "client_key", "auth"],
     later: &[],
 };
-
-const AUTH: Keys =
-    Keys { known: &["approle", "token_file"], later: &["kubernetes", "jwt", "cert"] };
-
-const APPROLE: Keys =
-    Keys { known: &["role_id_file", "secret_id_file", "wrapped", "mount"], later: &[] };
 
 /// The settings, or nothing where a problem was written down.
 pub(super) fn resolve(top: &Section<'_>) -> Option<Settings> {
@@ -24,7 +17,7 @@ pub(super) fn resolve(top: &Section<'_>) -> Option<Settings> {
     let namespace = section.optional("namespace").unwrap_or_default();
     let ca_cert = section.optional_file("ca_cert");
     let client = client(&section);
-    let auth = auth(&section);
+    let auth = super::auth::resolve(&section, address.as_deref());
     Some(Settings { address: address?, namespace, ca_cert, client, auth: auth? })
 }
 
@@ -77,63 +70,4 @@ pub(super) fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"
         || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn auth(section: &Section<'_>) -> Option<Auth> {
-    let auth = section.section("auth", AUTH);
-    let token =
-        section.environment().get("BAO_TOKEN").map(|token| ("BAO_TOKEN", token)).or_else(|| {
-            section.environment().get("VAULT_TOKEN").map(|token| ("VAULT_TOKEN", token))
-        });
-    if auth.entries().next().is_some() {
-        // A token that somebody left in the environment must not replace the identity that the
-        // file names.
-        if let Some((name, _)) = token {
-            section.warn("auth", &format!("`{name}` in the environment is not used"));
-        }
-        return from_file(section, &auth);
-    }
-    match token {
-        Some((name, token)) => {
-            let text = format!("the token comes from `{name}`: nobody can replace it when it ends");
-            section.warn("auth", &text);
-            Some(Auth::Token(Secret::new(token.trim().to_owned())))
-        }
-        None => {
-            let hint = "give `approle` or `token_file`, or `VAULT_TOKEN` in the environment";
-            section.problem_hint("auth", "missing", hint);
-            None
-        }
-    }
-}
-
-fn from_file(section: &Section<'_>, auth: &Section<'_>) -> Option<Auth> {
-    match (auth.has("approle"), auth.has("token_file")) {
-        (true, true) => {
-            section.problem("auth", "must be exactly one of `approle`, `token_file`");
-            None
-        }
-        (true, false) => {
-            let approle = auth.section("approle", APPROLE);
-            approle.require("role_id_file");
-            approle.require("secret_id_file");
-            let mount = super::sources::mount(&approle, "approle");
-            let (role_id_file, secret_id_file) =
-                (approle.file("role_id_file"), approle.file("secret_id_file"));
-            Some(Auth::AppRole {
-                mount: mount?,
-                role_id_file: role_id_file?,
-                secret_id_file: secret_id_file?,
-                wrapped: approle.boolean("wrapped", false),
-            })
-        }
-        (false, true) => Some(Auth::TokenFile(auth.file("token_file")?)),
-        (false, false) => {
-            // Any other key has been reported; one message is enough.
-            if auth.entries().all(|(key, _)| AUTH.known.contains(&key.as_str())) {
-                section.problem_hint("auth", "missing", "give `approle` or `token_file`");
-            }
-            None
-        }
-    }
 }

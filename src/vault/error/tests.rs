@@ -6,9 +6,12 @@ const AGAIN: Class = Class::Again { after: None };
 #[test]
 fn answers_have_classes() {
     use Operation::{
-        Issue, Login, LookupLease, LookupToken, LookupWrapping, Read, ReadMetadata, RenewLease,
+        Issue, LookupLease, LookupToken, LookupWrapping, Read, ReadMetadata, RenewLease,
         RenewToken, RevokeLease, RevokeToken, Unwrap,
     };
+    let [approle, kubernetes, jwt, certificate] =
+        [Method::AppRole, Method::Kubernetes, Method::Jwt, Method::Certificate].map(Operation::Login);
+    let claim = "invalid audience (aud) claim: audience claim does not match any expected audience";
     let lacking = "1 error occurred:\n\t* permission denied\n\n";
     let down = "failed to renew entry: failed to renew lease: dial tcp: connection refused";
     for (operation, status, text, class) in [
@@ -19,10 +22,52 @@ fn answers_have_classes() {
         (RenewLease, 400, "failed to renew entry: invalid lease id format", AGAIN),
         (RevokeLease, 400, "failed to revoke entry", AGAIN),
         (RenewLease, 403, lacking, Class::Denied),
-        (Login, 400, "invalid role or secret ID", Class::Denied),
-        (Login, 400, "source address \"127.0.0.1\" unauthorized by CIDR", Class::Ours),
-        (Login, 403, "permission denied", AGAIN),
-        (Login, 404, "namespace not found", Class::Missing),
+        (approle, 400, "invalid role or secret ID", Class::Denied),
+        (approle, 400, "source address \"127.0.0.1\" unauthorized by CIDR", Class::Ours),
+        (approle, 403, "permission denied", AGAIN),
+        (approle, 404, "namespace not found", Class::Missing),
+        (kubernetes, 403, "permission denied", AGAIN),
+        (kubernetes, 403, claim, Class::Denied),
+        (kubernetes, 403, "service account name not authorized", Class::Denied),
+        (kubernetes, 403, "namespace not authorized", Class::Denied),
+        (kubernetes, 400, "invalid role name \"app\"", Class::Ours),
+        (kubernetes, 500, "could not load backend configuration", AGAIN),
+        (jwt, 400, &format!("error validating token: {claim}"), Class::Denied),
+        (
+            jwt,
+            400,
+            "error validating token: error verifying token signature: no known key successfully \
+             validated the token signature",
+            Class::Denied,
+        ),
+        (
+            jwt,
+            400,
+            "error validating token: error verifying token signature: fetching keys oidc: get keys \
+             failed Get \"http://127.0.0.1:1/\": connection refused",
+            Class::Ours,
+        ),
+        (jwt, 400, "role \"app\" could not be found", Class::Ours),
+        (jwt, 403, "permission denied", AGAIN),
+        (
+            certificate,
+            400,
+            "invalid certificate or no client certificate supplied",
+            Class::Denied,
+        ),
+        (certificate, 400, "no client certificate found", Class::Ours),
+        (certificate, 403, "permission denied", AGAIN),
+        // The words of one method mean nothing in another.
+        (approle, 400, &format!("error validating token: {claim}"), Class::Ours),
+        (
+            RenewToken,
+            500,
+            "1 error occurred:\n\t* failed to renew entry: client identity during renewal not \
+             matching client identity used during login",
+            Class::Denied,
+        ),
+        (RenewToken, 500, "internal error", AGAIN),
+        (RenewLease, 500, "failed to renew entry: connection refused", AGAIN),
         (LookupWrapping, 400, "wrapping token is not valid or does not exist", Class::Gone),
         (LookupWrapping, 403, "permission denied", AGAIN),
         (LookupWrapping, 504, "", AGAIN),

@@ -76,7 +76,8 @@ pub(in crate::vault) fn refusal_of_ours(
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied => Some((
             format!("the server does not accept our certificate: {alert:?}"),
-            "have `vault.client_cert` made by an authority that the server believes",
+            "have our certificate (`vault.client_cert`, or that of `vault.auth.cert`) made by an \
+             authority that the server believes",
         )),
         _ => None,
     }

@@ -1,9 +1,11 @@
 //! Completions that say no: of a command that was held back, or whose answer was lost.
 
 use leasehold::agent::command::Command;
-use leasehold::agent::event::{Event, LoginFailure};
+use leasehold::agent::event::Event;
 use leasehold::error::Failure;
 use leasehold::time::Moment;
+
+use super::World;
 
 /// What the driver does not begin while the state cannot be written.
 pub(super) fn waits_for_the_state(command: &Command) -> bool {
@@ -25,11 +27,10 @@ pub(super) fn held_back(command: &Command, now: Moment, failure: Failure) -> Opt
 }
 
 /// `event` with `failure` for its result.
-pub(super) fn instead(event: Event, failure: Failure) -> Event {
+pub(super) fn instead(world: &World, event: Event, failure: Failure) -> Event {
     match event {
         Event::LoggedIn { op, sent, .. } => {
-            let credential = Some("secret-id-1".into());
-            Event::LoggedIn { op, sent, result: Err(LoginFailure { failure, credential }) }
+            Event::LoggedIn { op, sent, result: Err(world.login_failure(failure)) }
         }
         Event::TokenSeen { op, sent, .. } => Event::TokenSeen { op, sent, result: Err(failure) },
         Event::TokenRevoked { op, .. } => Event::TokenRevoked { op, result: Err(failure) },

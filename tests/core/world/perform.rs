@@ -31,7 +31,7 @@ impl World {
                 continue;
             }
             match command {
-                Command::Login { op, .. } => self.login(op),
+                Command::Login { op, refused, .. } => self.login(op, &refused),
                 Command::LookupToken { op, token } => self.token(op, token, None),
                 Command::RenewToken { op, token, increment } => {
                     self.token(op, token, Some(increment.unwrap_or(self.vault.token_ttl)));
@@ -108,7 +108,7 @@ impl World {
                     world.ledger.ghost = true;
                     let event = answer(world, None);
                     world.ledger.ghost = false;
-                    failed::instead(event, failure)
+                    failed::instead(world, event, failure)
                 }
                 failure => answer(world, failure),
             }

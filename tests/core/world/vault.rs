@@ -12,14 +12,19 @@ use leasehold::snapshot::{Field, SecretName, Version};
 use super::{CHILD_MAX, Lease, Life, World};
 
 impl World {
-    pub(super) fn login(&mut self, op: Op) {
-        self.say("login");
+    pub(super) fn login(&mut self, op: Op, refused: &[String]) {
         let sent = self.now;
+        if refused.contains(&self.vault.credential) {
+            self.say("login without sending");
+            let failure = Failure::new(Class::Denied, "refused before");
+            let result = Err(self.login_failure(failure));
+            self.at_once.push_back(Event::LoggedIn { op, sent, result });
+            return;
+        }
+        self.say("login");
         self.later("login", move |world, failure| {
             let result = match failure {
-                Some(failure) => {
-                    Err(LoginFailure { failure, credential: Some("secret-id-1".into()) })
-                }
+                Some(failure) => Err(world.login_failure(failure)),
                 None => {
                     world.vault.next += 1;
                     let name = format!("token-{}", world.vault.next);
@@ -35,6 +40,11 @@ impl World {
             };
             Event::LoggedIn { op, sent, result }
         });
+    }
+
+    pub(super) fn login_failure(&self, failure: Failure) -> LoginFailure {
+        let (credential, lasting) = (Some(self.vault.credential.clone()), self.vault.locks);
+        LoginFailure { failure, credential, lasting }
     }
 
     pub(super) fn create_token(

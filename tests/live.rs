@@ -21,6 +21,8 @@ mod live {
     mod effects_vault;
     mod faults;
     mod formats;
+    mod health;
+    mod init;
     mod kills;
     mod notices;
     mod outages;

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::app;
 use crate::cli::{Exit, RunArguments, load, print};
-use crate::config::Config;
 use crate::config::environment::Environment;
+use crate::config::{Config, Loaded};
 use crate::error::{Class, Failure};
 use crate::logs;
 use crate::process::{Received, Sender, Signal, Signals, keep_memory_private};
@@ -27,6 +27,11 @@ pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
+    keep(loaded)
+}
+
+/// Runs as `loaded` says; for [`init`](super::init) too.
+pub(super) fn keep(loaded: Loaded) -> Exit {
     let started = keep_memory_private().map_err(app::Error::from);
     match started.and_then(|()| start(loaded.config, &loaded.warnings)) {
         Ok(exit) => exit,
@@ -36,6 +41,8 @@ pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
                 app::Error::Held(failure) => (Exit::TryAgain, failure),
                 app::Error::Configuration(failure) => (Exit::Configuration, failure),
                 app::Error::Other(failure) => (Exit::after(&failure), failure),
+                // Only a signal asks for it, and has its own code.
+                app::Error::Stopped => return Exit::TryAgain,
             };
             print(&failure.to_string());
             exit
@@ -66,13 +73,17 @@ async fn until_signalled(config: Config) -> Result<Exit, app::Error> {
     let mut signals = Signals::listen()?;
     let (stop, stopped) = oneshot::channel();
     let mut stop = Some(stop);
+    let mut code = None;
     let mut app = pin!(app::run(config, async {
         // Without a sender there is nobody left to say stop.
         let _ = stopped.await;
     }));
     loop {
         let received = tokio::select! {
-            ended = &mut app => return ended.map(|()| Exit::Done),
+            ended = &mut app => return match (ended, code) {
+                (Err(app::Error::Stopped), Some(code)) => Ok(Exit::Signalled(code)),
+                (ended, _) => ended.map(|()| Exit::Done),
+            },
             received = signals.next() => received,
         };
         match (received.signal, stop.take()) {
@@ -82,6 +93,7 @@ async fn until_signalled(config: Config) -> Result<Exit, app::Error> {
             }
             (Signal::Terminate | Signal::Interrupt, Some(stop)) => {
                 tell(received, "stopping");
+                code = Some(received.signal.exit_code());
                 let _ = stop.send(());
             }
             (Signal::Terminate | Signal::Interrupt, None) => {

@@ -160,7 +160,7 @@ fn bad_request(operation: Operation, errors: &[String]) -> Class {
                 Class::Ours
             }
         }
-        Operation::Issue => {
+        Operation::Issue | Operation::Read => {
             let unknown = lines(errors).any(|line| line.starts_with("unknown role"));
             if unknown { Class::Missing } else { Class::Ours }
         }
@@ -169,8 +169,7 @@ fn bad_request(operation: Operation, errors: &[String]) -> Class {
         | Operation::RevokeToken
         | Operation::CreateToken
         | Operation::ListLeases
-        | Operation::ReadMetadata
-        | Operation::Read => Class::Ours,
+        | Operation::ReadMetadata => Class::Ours,
     }
 }
 

@@ -48,6 +48,8 @@ fn answers_have_classes() {
         (Issue, 504, "", Class::Unclear),
         (Issue, 502, "", Class::Unclear),
         (Issue, 502, "upstream plugin broke", AGAIN),
+        (Read, 400, "unknown role: nosuch", Class::Missing),
+        (Read, 400, "invalid role", Class::Ours),
         (Read, 504, "", AGAIN),
         (Read, 412, "required index state not present", AGAIN),
         (Read, 429, "", AGAIN),

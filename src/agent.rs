@@ -37,9 +37,10 @@ use crate::agent::leased::Leased;
 use crate::agent::once::Once;
 pub use crate::agent::once::Unmet;
 pub use crate::agent::policy::{
-    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy, Until,
+    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, Refresh, SecretPolicy, Until,
 };
 use crate::agent::polled::Polled;
+use crate::agent::polling::Due;
 use crate::agent::publication::{Publication, Versions};
 use crate::agent::session::Session;
 use crate::agent::silence::Silence;
@@ -95,7 +96,7 @@ pub struct Agent {
     /// Whether every required polled secret has a value.
     polled_there: bool,
     /// When the first of them is due; counted anew when one was asked or answered.
-    polled_due: Option<Moment>,
+    polled_due: Due,
     /// Whether the view may differ from the one before.
     stirred: bool,
     /// Where it is to publish once.
@@ -145,7 +146,7 @@ impl Agent {
             publication: Publication::adopt(generation.max(on_disk), remembered),
             polled_shown: false,
             polled_there: false,
-            polled_due: None,
+            polled_due: Due::default(),
             stirred: true,
             once: Once::new(policy.until, now),
             stop: None,
@@ -161,8 +162,10 @@ impl Agent {
                     agent.leased.insert(name, leased);
                 }
                 SecretPolicy::Polled(policy) => {
-                    let polled = Polled::adopt(name.clone(), policy, polled.remove(&name));
-                    if polled.value().is_none() {
+                    let kept = polled.remove(&name);
+                    let shown = agent.publication.shown().get(&name);
+                    let polled = Polled::adopt(&mut cx, name.clone(), policy, kept);
+                    if polled.version(now, shown).is_none() {
                         // Another source may count its versions from 1 again.
                         acknowledged.values_mut().for_each(|told| {
                             told.remove(&name);
@@ -194,7 +197,7 @@ impl Agent {
         if agent.once.is_some() {
             agent.leased.values_mut().for_each(Leased::check);
         }
-        agent.compare_polled();
+        agent.compare_polled(now);
         agent.count_due();
         let commands = cx.finish();
         agent.next_op = next_op;
@@ -269,6 +272,12 @@ impl Agent {
         all.flat_map(Leased::sessions).filter(|id| !self.session.alive(*id)).collect()
     }
 
+    /// Whether anything comes from Vault; else nobody logs in there.
+    fn needs_vault(&self) -> bool {
+        let leases = !self.leased.is_empty() || !self.retired.is_empty();
+        leases || self.polled.values().any(|secret| !secret.is_local())
+    }
+
     fn leases(&self) -> usize {
         self.leased.values().chain(self.retired.values()).map(Leased::leases).sum()
     }
@@ -280,7 +289,7 @@ impl Agent {
         let leased =
             self.leased.iter().map(|(name, secret)| (name.clone(), secret.view(now, shown(name))));
         let polled =
-            self.polled.iter().map(|(name, secret)| (name.clone(), secret.view(shown(name))));
+            self.polled.iter().map(|(name, secret)| (name.clone(), secret.view(now, shown(name))));
         let targets = self.targets.iter();
         View {
             generation: self.publication.generation(),

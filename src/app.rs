@@ -10,6 +10,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 
@@ -27,7 +28,8 @@ use crate::server::probes::Heartbeat;
 use crate::server::{Listener, probes, scrape};
 use crate::state::{Found, OpenError, Store};
 use crate::time::Clock;
-use crate::vault::Vault;
+use crate::vault::{Observer, Vault};
+use crate::watch::Watch;
 
 /// How long a second process waits for the first to let go of the state; an image update starts
 /// the new one while the old one drains.
@@ -95,16 +97,15 @@ pub async fn run(
         .map_err(Error::Configuration)?;
 
     let observed = metrics.clone();
-    let vault = Vault::new(
-        &config.vault,
-        store.key(),
-        Arc::new(move |operation, outcome, took| observed.vault_request(operation, outcome, took)),
-    )
-    .map_err(Error::Configuration)?;
-    let outside = Arc::new(outside(&config, vault, clock.clone()));
+    let observer: Observer =
+        Arc::new(move |operation, outcome, took| observed.vault_request(operation, outcome, took));
+    let vault = config.vault.as_ref().map(|settings| Vault::new(settings, store.key(), observer));
+    let vault = vault.transpose().map_err(Error::Configuration)?;
+    let outside = Arc::new(outside(&config, vault, store.key(), clock.clone()));
     // All that is needed is open or made, and no thread has been started.
     confinement::close(&config);
     servers.spawn(tell_when_ready(supervisor.clone(), shown));
+    let inputs = (!config.local.is_empty()).then(|| Watch::around(config.local.values()));
     let seed = seed(&config.instance);
     let on_disk = publisher.generation();
     let watched = config.publish.directory.clone();
@@ -118,6 +119,7 @@ pub async fn run(
         publisher,
         files,
         watched,
+        inputs,
         outside,
         metrics,
         view,
@@ -177,16 +179,19 @@ async fn listen(
     Ok(servers)
 }
 
-fn outside(config: &Config, vault: Vault, clock: Clock) -> Outside {
-    let databases = config.policy.secrets.iter().filter_map(|(name, secret)| match secret {
-        SecretPolicy::Leased(leased) => {
-            Some((name.clone(), Database::new(leased.connection.clone()?)))
-        }
-        SecretPolicy::Polled(_) => None,
+fn outside(config: &Config, vault: Option<Vault>, key: &[u8], clock: Clock) -> Outside {
+    let databases = config.policy.secrets.iter().filter_map(|(name, secret)| {
+        let connection = match secret {
+            SecretPolicy::Leased(leased) => &leased.connection,
+            SecretPolicy::Polled(polled) => &polled.connection,
+        };
+        Some((name.clone(), Database::new(connection.clone()?)))
     });
     Outside {
         vault,
         sources: config.sources.clone(),
+        local: config.local.clone(),
+        key: hmac::Key::new(hmac::HMAC_SHA256, key),
         databases: databases.collect(),
         files: config.files.clone(),
         targets: config.targets.clone(),

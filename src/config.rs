@@ -22,6 +22,7 @@ use std::time::Duration;
 use crate::agent::Policy;
 use crate::agent::command::TargetName;
 use crate::config::environment::Environment;
+use crate::error::{Class, Failure};
 use crate::snapshot::SecretName;
 use crate::{notice, publish, render, state, vault};
 
@@ -38,10 +39,12 @@ pub struct Config {
     pub instance: String,
     /// The decisions' part.
     pub policy: Policy,
-    /// Which Vault.
-    pub vault: vault::Settings,
-    /// Where each secret comes from.
+    /// Which Vault; there may be none where no secret comes from there.
+    pub vault: Option<vault::Settings>,
+    /// Where in Vault each secret comes from that comes from there.
     pub sources: BTreeMap<SecretName, vault::Source>,
+    /// The file of each secret that comes from one.
+    pub local: BTreeMap<SecretName, PathBuf>,
     /// What to render.
     pub files: Vec<render::File>,
     /// Where to publish.
@@ -59,6 +62,19 @@ pub struct Config {
     /// The file that it was read from, every file that it names, and where the environment says
     /// that the system's CAs are.
     pub reads: BTreeSet<PathBuf>,
+}
+
+impl Config {
+    /// Which Vault, for those who have something to ask it.
+    ///
+    /// # Errors
+    /// `Missing` where there is none.
+    pub fn vault(&self) -> Result<&vault::Settings, Failure> {
+        self.vault.as_ref().ok_or_else(|| {
+            Failure::new(Class::Missing, "ask vault: the configuration has no `vault`")
+                .hint("every secret in it is a `file`: there is nothing to ask for")
+        })
+    }
 }
 
 /// Where to listen; port 0 picks one.

@@ -195,7 +195,8 @@ pub async fn leaks(
 
 /// The way to Vault, with no login of its own.
 fn vault(config: &Config) -> Result<Vault, Error> {
-    let vault = Vault::new(&config.vault, &[0; 32], Arc::new(|_, _, _| {}));
+    let settings = config.vault().map_err(Error::Configuration)?;
+    let vault = Vault::new(settings, &[0; 32], Arc::new(|_, _, _| {}));
     vault.map_err(Error::Configuration)
 }
 

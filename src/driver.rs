@@ -29,6 +29,7 @@ use crate::server::probes::Heartbeat;
 use crate::snapshot::Snapshot;
 use crate::state::Store;
 use crate::time::Clock;
+use crate::vault::Vault;
 use crate::watch::Watch;
 
 use alarm::Alarm;
@@ -54,6 +55,8 @@ pub struct Driver {
     pub files: Vec<File>,
     /// The publish directory, where changes are noticed.
     pub watched: PathBuf,
+    /// Notices changes of files that secrets come from.
+    pub inputs: Option<Watch>,
     /// Vault, the database, the app.
     pub outside: Arc<Outside>,
     /// Counts.
@@ -137,6 +140,7 @@ async fn turn(
                 Some(event) => event,
                 None => continue,
             },
+            () = changed(&mut turning.driver.inputs) => turning.inputs_changed(),
             () = &mut stop, if !stopping => {
                 stopping = true;
                 Event::Stop
@@ -165,7 +169,8 @@ impl Turning {
     }
 
     fn completed(&mut self, done: Result<(Id, Event), JoinError>) -> Event {
-        if let Some(result) = self.driver.outside.vault.tls_files() {
+        let vault = self.driver.outside.vault.as_ref();
+        if let Some(result) = vault.and_then(Vault::tls_files) {
             logs::tls_files(&result);
         }
         let id = done.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
@@ -207,6 +212,13 @@ impl Turning {
         let events = self.perform_all(commands);
         events.into_iter().chain(other).for_each(|event| self.turn(event));
         self.show();
+    }
+
+    fn inputs_changed(&mut self) -> Event {
+        if let Some(failure) = self.driver.inputs.as_mut().and_then(Watch::degraded) {
+            logs::watch_degraded(&failure);
+        }
+        Event::FilesChanged
     }
 
     fn drifted(&mut self) -> Option<Event> {
@@ -256,12 +268,14 @@ impl Turning {
                 let result = self.driver.publisher.repair(self.driver.clock.now());
                 return Some(Event::Published { result });
             }
-            Command::Issue { .. } | Command::ShortenLease { .. } => match self.saved() {
-                Ok(()) => self.start(command),
-                Err(failure) => {
-                    return tasks::failed(&command, self.driver.clock.now(), failure);
+            Command::Issue { .. } | Command::Make { .. } | Command::ShortenLease { .. } => {
+                match self.saved() {
+                    Ok(()) => self.start(command),
+                    Err(failure) => {
+                        return tasks::failed(&command, self.driver.clock.now(), failure);
+                    }
                 }
-            },
+            }
             Command::Login { .. }
             | Command::LookupToken { .. }
             | Command::RenewToken { .. }
@@ -302,7 +316,8 @@ impl Turning {
         }
     }
 
-    /// No lease is made or shortened, and nothing published, while the state cannot be written.
+    /// No lease or certificate is made, no lease shortened, and nothing published, while the state
+    /// cannot be written.
     fn saved(&self) -> Result<(), Failure> {
         self.unsaved.clone().map_or(Ok(()), Err)
     }

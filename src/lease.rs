@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::event::TokenTerm;
 use crate::secret::{Credential, Secret, stored};
-use crate::snapshot::Fields;
+use crate::snapshot::{Connection, Content, Fields};
 use crate::time::Moment;
 
 /// A database role's oid. Names come and go; an oid stays with its sessions even after the role
@@ -57,7 +57,7 @@ impl ChildToken {
     }
 }
 
-/// What a lease is of.
+/// What a lease is of, or a value that is read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Granted {
     /// A database login.
@@ -66,13 +66,34 @@ pub enum Granted {
     Fields(Arc<Fields>),
 }
 
+impl Granted {
+    /// The database login, where it is one.
+    pub fn login(&self) -> Option<&Credential> {
+        match self {
+            Self::Login(credential) => Some(credential),
+            Self::Fields(_) => None,
+        }
+    }
+
+    /// The same as a set holds it: with the logins before it, and where to use it.
+    pub fn content(
+        &self,
+        previous: Vec<Credential>,
+        connection: Option<Arc<Connection>>,
+    ) -> Content {
+        match self {
+            Self::Login(credential) => {
+                Content::Database { credential: credential.clone(), previous, connection }
+            }
+            Self::Fields(fields) => Content::Fields(fields.clone()),
+        }
+    }
+}
+
 impl Grant {
     /// The database login, where it is one.
     pub fn login(&self) -> Option<&Credential> {
-        match &self.content {
-            Granted::Login(credential) => Some(credential),
-            Granted::Fields(_) => None,
-        }
+        self.content.login()
     }
 
     /// The database user; empty where it is no login.

@@ -8,7 +8,7 @@
 //!       |            |              |             |               |
 //!   +---+------------+--------------+-------------+---------------+-----------+
 //!   | vault      postgres     publish, watch   notice     process, server     |  acts once,
-//!   |                                                     state, logs, metrics|  says how it went
+//!   |                           local                     state, logs, metrics|  says how it went
 //!   +------+------------------------------------------------------^-----------+
 //!          | Event                                                | Command
 //!   +------v------------------------------------------------------+-----------+
@@ -32,7 +32,7 @@
 //! |---|---|
 //! | vocabulary | [`time`] [`secret`] [`error`] |
 //! | decisions | [`snapshot`] [`lease`] [`agent`] [`render`] [`audit`] |
-//! | effects | [`vault`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] [`client`] |
+//! | effects | [`vault`] [`local`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] [`client`] |
 //! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`doctor`] [`cli`] |
 
 pub mod error;
@@ -46,6 +46,7 @@ pub mod render;
 pub mod snapshot;
 
 pub mod client;
+pub mod local;
 pub mod logs;
 pub mod metrics;
 pub mod notice;

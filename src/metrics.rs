@@ -15,7 +15,7 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
 use crate::agent::view::View;
-use crate::agent::{Gives, Policy, SecretPolicy};
+use crate::agent::{Gives, Policy, Refresh, SecretPolicy};
 use crate::audit::event::Record;
 use crate::metrics::rotation::Known;
 use crate::metrics::series::{Histograms, Series};
@@ -26,7 +26,7 @@ use crate::time::Moment;
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The kinds of secrets that rotations are counted by.
-const TYPES: [&str; 3] = ["database", "jwt", "api_key"];
+const TYPES: [&str; 4] = ["database", "jwt", "api_key", "certificate"];
 
 /// Every operation that `vault` may report.
 const OPERATIONS: [&str; 13] = [
@@ -61,6 +61,8 @@ pub struct Metrics {
     types: BTreeMap<SecretName, &'static str>,
     /// Those that have leases, whatever their type.
     leased: BTreeSet<SecretName>,
+    /// Those of which new ones are made, out of a budget.
+    made: BTreeSet<SecretName>,
     rotations: Series,
     rotation_duration: Histograms,
     age: Series,
@@ -133,7 +135,7 @@ impl Metrics {
         let leases = gauge("leasehold_leases_held", "Leases held, draining ones too", secret);
         let budget = gauge(
             "leasehold_issue_budget_remaining",
-            "Logins that may still be asked for at once",
+            "Logins or certificates that may still be asked for at once",
             secret,
         );
         let in_progress = gauge(
@@ -161,19 +163,15 @@ impl Metrics {
             &REQUEST_BUCKETS,
         );
 
-        let kind = |policy: &SecretPolicy| match policy {
-            SecretPolicy::Leased(leased) => match leased.gives {
-                Gives::Login => "database",
-                Gives::Fields => "api_key",
-            },
-            SecretPolicy::Polled(_) => "api_key",
-        };
         let types = policy.secrets.iter().map(|(name, policy)| (name.clone(), kind(policy)));
         let is_leased = |policy: &SecretPolicy| matches!(policy, SecretPolicy::Leased(_));
         let leased = policy.secrets.iter().filter(|(_, policy)| is_leased(policy));
+        let is_made = |policy: &SecretPolicy| is_leased(policy) || kind(policy) == "certificate";
+        let made = policy.secrets.iter().filter(|(_, policy)| is_made(policy));
         let metrics = Self {
             types: types.collect(),
             leased: leased.map(|(name, _)| name.clone()).collect(),
+            made: made.map(|(name, _)| name.clone()).collect(),
             rotations,
             rotation_duration,
             age,
@@ -229,7 +227,7 @@ impl Metrics {
     /// A rotation is counted once, when it has ended. It succeeded when the new value took over
     /// (`Rotated`, or a later value of a polled secret). It failed when the login in use was lost
     /// (`LeaseLost`) and no new one had been obtained by then; a try that is tried again is
-    /// neither. A first value is no rotation.
+    /// neither. So is a value that ended with no newer one. A first value is no rotation.
     pub fn record(&self, record: &Record) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match record {
@@ -259,6 +257,9 @@ impl Metrics {
                 if !known.read.insert(secret.clone()) {
                     self.rotations.add_one(&[self.kind(secret), "success"]);
                 }
+            }
+            Record::ValueEnded { secret, .. } => {
+                self.rotations.add_one(&[self.kind(secret), "failure"]);
             }
             Record::Adopted { generation, .. } if generation.0 > 0 => {
                 known.read.extend(self.types.keys().cloned());
@@ -340,9 +341,11 @@ impl Metrics {
             self.expiry.set(&[name], end);
             if self.leased.contains(name) {
                 self.leases.set(&[name], Some(secret.leases as f64));
-                self.budget.set(&[name], Some(f64::from(secret.budget)));
                 let since = secret.rotating_since.map(|since| now.since(since).as_secs_f64());
                 self.in_progress.set(&[name], Some(since.unwrap_or(0.0)));
+            }
+            if self.made.contains(name) {
+                self.budget.set(&[name], Some(f64::from(secret.budget)));
             }
         }
     }
@@ -362,6 +365,19 @@ impl Metrics {
 
     fn kind(&self, secret: &str) -> &'static str {
         self.types.get(secret).copied().unwrap_or("database")
+    }
+}
+
+/// What rotations of it are counted by.
+fn kind(policy: &SecretPolicy) -> &'static str {
+    let gives = match policy {
+        SecretPolicy::Leased(leased) => leased.gives,
+        SecretPolicy::Polled(polled) if polled.refresh == Refresh::Made => return "certificate",
+        SecretPolicy::Polled(polled) => polled.gives,
+    };
+    match gives {
+        Gives::Login => "database",
+        Gives::Fields => "api_key",
     }
 }
 

@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use tokio::sync::watch as channel;
 
 use crate::agent::SecretPolicy;
@@ -20,6 +21,7 @@ use crate::agent::event::Reading;
 use crate::config::Config;
 use crate::error::{Class, Failure};
 use crate::lease::{Grant, RoleId};
+use crate::local;
 use crate::postgres;
 use crate::publish::{self, Publisher};
 use crate::render;
@@ -27,7 +29,7 @@ use crate::secret::{Credential, hex};
 use crate::snapshot::{Connection, Content, SecretName, Snapshot, Value, Version};
 use crate::time::{Clock, Moment};
 use crate::timeline::{Error, Made, span};
-use crate::vault::Vault;
+use crate::vault::{CERTIFICATE_FIELDS, Source, Vault};
 
 /// Where the directory is made: in memory on every Linux.
 const MEMORY: &str = "/dev/shm";
@@ -50,7 +52,8 @@ pub async fn rehearse(
     stop: &Cell<bool>,
     say: impl Fn(&str),
 ) -> Result<(), Error> {
-    let vault = Vault::new(&config.vault, &[0; 32], Arc::new(|_, _, _| {}));
+    let settings = config.vault().map_err(Error::Configuration)?;
+    let vault = Vault::new(settings, &[0; 32], Arc::new(|_, _, _| {}));
     let vault = vault.map_err(Error::Configuration)?;
     let clock = Clock::resume(None);
     let began = clock.now();
@@ -118,23 +121,30 @@ impl<S: Fn(&str)> Stage<'_, S> {
         Ok(())
     }
 
-    /// What is read and not leased.
+    /// What is read and not leased. Certificates are not made for this: others stand in for them.
     async fn read(&self) -> Result<BTreeMap<SecretName, Value>, Failure> {
         let mut values = BTreeMap::new();
         let token = self.made.token();
+        // Nothing is remembered, so the key may be anything.
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]);
         for (name, policy) in &self.config.policy.secrets {
-            let (SecretPolicy::Polled(polled), Some(source)) =
-                (policy, self.config.sources.get(name))
-            else {
-                continue;
+            let SecretPolicy::Polled(polled) = policy else { continue };
+            let reading = match (self.config.sources.get(name), self.config.local.get(name)) {
+                (Some(Source::Certificate(_)), _) => {
+                    values.insert(name.clone(), Value::stand_in_of(CERTIFICATE_FIELDS));
+                    continue;
+                }
+                (Some(source), _) => self.vault.read(&token, source, None).await,
+                (None, Some(path)) => local::read(path, &key, None),
+                (None, None) => continue,
             };
-            match self.vault.read(&token, source, None).await {
-                Ok(Reading::New { version, fields }) => {
-                    let content = Content::Fields(Arc::new(fields));
+            match reading {
+                Ok(Reading::New { version, content, .. }) => {
+                    let content = content.content(Vec::new(), polled.connection.clone());
                     values.insert(name.clone(), value(version, content));
                     self.tell(&format!("`{name}` read"));
                 }
-                Ok(Reading::Same) => {}
+                Ok(Reading::Same { .. }) => {}
                 Ok(Reading::Leased(failure)) => return Err(failure),
                 Err(failure) if !polled.required && failure.class == Class::Missing => {
                     self.tell(&format!("`{name}` is not there, and optional"));

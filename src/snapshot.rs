@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 
-use crate::secret::{Credential, Secret, stored};
+use crate::secret::{Credential, Secret, hex, stored};
 use crate::time::Moment;
 
 /// Counts snapshots upwards, never back.
@@ -75,6 +76,13 @@ impl Value {
             content: Content::Database { credential, previous: Vec::new(), connection },
         }
     }
+
+    /// The same of fields that are called so.
+    pub fn stand_in_of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let field = |name: &str| (name.to_owned(), Field::Text(Secret::new("x".to_owned())));
+        let fields: Fields = names.into_iter().map(field).collect();
+        Self { content: Content::Fields(Arc::new(fields)), ..Self::stand_in(None) }
+    }
 }
 
 /// What a value consists of.
@@ -103,6 +111,23 @@ pub enum Field {
     Text(#[serde(with = "stored")] Secret),
     /// Any other JSON value, as JSON text.
     Json(#[serde(with = "stored")] Secret),
+}
+
+/// Tells one value from the next that has no version of its own. Nobody without the key can try out
+/// guesses on it.
+pub fn fingerprint(key: &hmac::Key, fields: &Fields) -> Version {
+    let mut context = hmac::Context::with_key(key);
+    for (name, field) in fields {
+        let (kind, value) = match field {
+            Field::Text(text) => ("text", text),
+            Field::Json(json) => ("json", json),
+        };
+        for part in [name, kind, value.expose()] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part.as_bytes());
+        }
+    }
+    hex(&context.sign().as_ref()[..8]).into()
 }
 
 /// Where a database is. `host` may list several, as libpq allows, separated by commas.
@@ -149,5 +174,40 @@ impl SslMode {
             Self::VerifyCa => "verify-ca",
             Self::VerifyFull => "verify-full",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn fields(list: &[(&str, Field)]) -> Fields {
+        list.iter().map(|(name, field)| ((*name).to_owned(), field.clone())).collect()
+    }
+
+    fn text(value: &str) -> Field {
+        Field::Text(Secret::new(value.to_owned()))
+    }
+
+    #[test]
+    fn every_difference_shows_and_only_with_the_key() {
+        let key = |bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        let all = [
+            fields(&[("a", text("b"))]),
+            fields(&[("a", text("c"))]),
+            fields(&[("ab", text(""))]),
+            fields(&[("a", text("1"))]),
+            fields(&[("a", Field::Json(Secret::new("1".to_owned())))]),
+            fields(&[("a", text("b")), ("c", text("d"))]),
+            fields(&[("a", text("bc")), ("d", text(""))]),
+            fields(&[]),
+        ];
+        let seen: BTreeSet<Version> =
+            all.iter().map(|fields| fingerprint(&key(b"key"), fields)).collect();
+        assert_eq!(seen.len(), all.len());
+        assert!(seen.contains(&fingerprint(&key(b"key"), &all[5].clone())));
+        assert_ne!(fingerprint(&key(b"other"), &all[0]), fingerprint(&key(b"key"), &all[0]));
     }
 }

@@ -46,8 +46,12 @@ pub async fn timeline(
     stop: &Cell<bool>,
     mut say: impl FnMut(&str),
 ) -> Result<(), Error> {
+    let Some(settings) = &config.vault else {
+        say("no secret comes from Vault: there is nothing to foresee");
+        return Ok(());
+    };
     // Nothing is remembered, so the key for hashes of refused credentials may be anything.
-    let vault = Vault::new(&config.vault, &[0; 32], std::sync::Arc::new(|_, _, _| {}));
+    let vault = Vault::new(settings, &[0; 32], std::sync::Arc::new(|_, _, _| {}));
     let vault = vault.map_err(Error::Failed)?;
     let mut made = Made::default();
     let learned = terms::learn(&vault, config, stop, &mut made, &mut say).await;

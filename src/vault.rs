@@ -7,6 +7,7 @@
 mod advice;
 mod answer;
 mod auth;
+mod certificate;
 mod error;
 mod folder;
 mod kv;
@@ -17,6 +18,7 @@ mod method;
 mod names;
 mod plain;
 mod roles;
+mod static_role;
 mod tls;
 mod wire;
 mod wrapping;
@@ -32,6 +34,7 @@ use crate::error::Failure;
 use crate::secret::Secret;
 
 pub use auth::credential_file;
+pub use certificate::{CERTIFICATE_FIELDS, CertificateRequest};
 pub use listing::LeaseTimes;
 pub use roles::RoleTerms;
 
@@ -148,6 +151,13 @@ pub enum Source {
         /// Role.
         role: String,
     },
+    /// The login of a static database role.
+    Static {
+        /// Mount of the database engine.
+        mount: String,
+        /// Role.
+        role: String,
+    },
     /// A KV version 2 secret.
     Kv {
         /// Mount of the KV engine.
@@ -167,6 +177,8 @@ pub enum Source {
         /// With the mount.
         path: String,
     },
+    /// A certificate of the PKI engine.
+    Certificate(CertificateRequest),
 }
 
 impl Source {
@@ -175,7 +187,9 @@ impl Source {
         match self {
             Self::Database { mount, role } => Some(format!("{mount}/creds/{role}")),
             Self::Leased { path } => Some(path.clone()),
-            Self::Kv { .. } | Self::Plain { .. } => None,
+            Self::Static { .. } | Self::Kv { .. } | Self::Plain { .. } | Self::Certificate(_) => {
+                None
+            }
         }
     }
 }
@@ -185,7 +199,8 @@ pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sy
 
 /// A connection to one Vault; cheap to clone.
 ///
-/// Its requests are in `login`, `auth` and `wrapping` (tokens), `leases` and `listing`, `kv` and `plain`.
+/// Its requests are in `login`, `auth` and `wrapping` (tokens), `leases` and `listing`, `kv`, `plain`
+/// and `static_role`, and `certificate`.
 #[derive(Clone)]
 pub struct Vault {
     inner: Arc<Inner>,

@@ -1,8 +1,9 @@
-//! Notices that somebody changed the publish directory.
+//! Notices that somebody changed the publish directory, or files that secrets come from.
 //!
-//! Receives what the kernel says of the directory and of the set that is visible, gives a wake-up
-//! at most every 50 ms. Never says what changed, nor by whom: the caller compares.
+//! Receives what the kernel says of the directories, gives a wake-up at most every 50 ms. Never says
+//! what changed, nor by whom: the caller compares.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -24,22 +25,33 @@ const POLL: Duration = Duration::from_millis(500);
 /// No set is deeper.
 const DEPTH: usize = 32;
 
-/// Watches one publish directory and the set that its link `current` points to.
+/// Watches some directories.
 pub struct Watch {
-    directory: PathBuf,
+    what: What,
     tell: Sender<()>,
     told: Receiver<()>,
-    seen: Seen,
+    seen: Vec<Seen>,
     source: Source,
     sleep: Option<Pin<Box<Sleep>>>,
     degraded: Option<Failure>,
 }
 
-/// What there is to watch. The directory is known by its inode: another one may get its name.
+/// What is watched.
+enum What {
+    /// A publish directory, and the set that its link `current` points to.
+    Published(PathBuf),
+    /// The directories that files are in: a file may be replaced, and so may the link `..data` that
+    /// the kubelet puts beside it.
+    Around(BTreeSet<PathBuf>),
+}
+
+/// One directory. It is known by its inode: another one may get its name.
 #[derive(PartialEq, Eq)]
 struct Seen {
-    directory: Option<(u64, u64)>,
-    set: Option<PathBuf>,
+    directory: PathBuf,
+    inode: Option<(u64, u64)>,
+    /// Whether those below are watched too.
+    deep: bool,
 }
 
 /// Where wake-ups come from.
@@ -51,15 +63,25 @@ enum Source {
 }
 
 impl Watch {
-    /// Starts to watch.
+    /// Starts to watch a publish directory and the set in it that is visible.
     pub fn new(directory: PathBuf) -> Self {
+        Self::begin(What::Published(directory))
+    }
+
+    /// Starts to watch files, wherever they are.
+    pub fn around<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+        let directories = files.into_iter().filter_map(|file| file.parent());
+        Self::begin(What::Around(directories.map(Path::to_owned).collect()))
+    }
+
+    fn begin(what: What) -> Self {
         let (tell, told) = channel(1);
-        let seen = Seen::look(&directory);
-        let (source, degraded) = match watcher(&directory, seen.set.as_deref(), &tell) {
+        let seen = what.look();
+        let (source, degraded) = match watcher(&seen, &tell) {
             Ok(watcher) => (Source::Kernel(watcher), None),
-            Err(error) => (Source::Poll, Some(failure(&directory, &error))),
+            Err(error) => (Source::Poll, Some(failure(&seen, &error))),
         };
-        Self { directory, tell, told, seen, source, sleep: None, degraded }
+        Self { what, tell, told, seen, source, sleep: None, degraded }
     }
 
     /// Waits until something below the directory may have changed since the last call. Cancelling
@@ -89,36 +111,46 @@ impl Watch {
     /// seen by the caller, who compares afterwards. Where the kernel refused, it is asked again
     /// when there is something else to watch.
     fn follow(&mut self) {
-        let seen = Seen::look(&self.directory);
+        let seen = self.what.look();
         if seen == self.seen {
             return;
         }
-        self.source =
-            match (watcher(&self.directory, seen.set.as_deref(), &self.tell), &self.source) {
-                (Ok(watcher), _) => Source::Kernel(watcher),
-                (Err(_), Source::Poll) => Source::Poll,
-                (Err(error), Source::Kernel(_)) => {
-                    self.degraded = Some(failure(&self.directory, &error));
-                    Source::Poll
-                }
-            };
+        self.source = match (watcher(&seen, &self.tell), &self.source) {
+            (Ok(watcher), _) => Source::Kernel(watcher),
+            (Err(_), Source::Poll) => Source::Poll,
+            (Err(error), Source::Kernel(_)) => {
+                self.degraded = Some(failure(&seen, &error));
+                Source::Poll
+            }
+        };
         self.seen = seen;
     }
 }
 
-impl Seen {
-    fn look(directory: &Path) -> Self {
-        let inode = fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()));
-        Self { directory: inode, set: visible(directory) }
+impl What {
+    /// Every directory that there is to watch.
+    fn look(&self) -> Vec<Seen> {
+        match self {
+            Self::Published(directory) => {
+                let set = visible(directory).map(|set| Seen::look(set, true));
+                [Seen::look(directory.clone(), false)].into_iter().chain(set).collect()
+            }
+            Self::Around(directories) => {
+                directories.iter().map(|one| Seen::look(one.clone(), false)).collect()
+            }
+        }
     }
 }
 
-/// A new watcher for all that makes up what readers see.
-fn watcher(
-    directory: &Path,
-    set: Option<&Path>,
-    tell: &Sender<()>,
-) -> notify::Result<RecommendedWatcher> {
+impl Seen {
+    fn look(directory: PathBuf, deep: bool) -> Self {
+        let inode = fs::metadata(&directory).ok().map(|found| (found.dev(), found.ino()));
+        Self { directory, inode, deep }
+    }
+}
+
+/// A new watcher for all of them.
+fn watcher(seen: &[Seen], tell: &Sender<()>) -> notify::Result<RecommendedWatcher> {
     let tell = tell.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         if event.as_ref().map_or(true, may_change) {
@@ -126,9 +158,11 @@ fn watcher(
             let _ = tell.try_send(());
         }
     })?;
-    watcher.watch(directory, RecursiveMode::NonRecursive)?;
-    if let Some(set) = set {
-        watch_below(&mut watcher, set, DEPTH)?;
+    for Seen { directory, deep, .. } in seen {
+        match deep {
+            true => watch_below(&mut watcher, directory, DEPTH)?,
+            false => watcher.watch(directory, RecursiveMode::NonRecursive)?,
+        }
     }
     Ok(watcher)
 }
@@ -187,7 +221,7 @@ fn visible(directory: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
-fn failure(directory: &Path, error: &notify::Error) -> Failure {
+fn failure(seen: &[Seen], error: &notify::Error) -> Failure {
     let because = match &error.kind {
         ErrorKind::MaxFilesWatch => "the limit of watches is reached".to_owned(),
         ErrorKind::Io(error) => error.to_string(),
@@ -196,11 +230,13 @@ fn failure(directory: &Path, error: &notify::Error) -> Failure {
         | ErrorKind::WatchNotFound
         | ErrorKind::InvalidConfig(_) => error.to_string(),
     };
-    let text = format!(
-        "watch `{}`: {because}; it is looked at every {} ms",
-        directory.display(),
-        POLL.as_millis()
-    );
-    Failure::new(Class::Again { after: None }, text)
-        .hint("raise fs.inotify.max_user_watches and fs.inotify.max_user_instances on the node")
+    let directory = error.paths.first().or(seen.first().map(|first| &first.directory));
+    let directory = directory.map(|path| path.display().to_string()).unwrap_or_default();
+    let text =
+        format!("watch `{directory}`: {because}; it is looked at every {} ms", POLL.as_millis());
+    let failure = Failure::new(Class::Again { after: None }, text);
+    if seen.iter().any(|one| one.inode.is_none()) {
+        return failure.hint("make the directory; it is watched as soon as it is there");
+    }
+    failure.hint("raise fs.inotify.max_user_watches and fs.inotify.max_user_instances on the node")
 }

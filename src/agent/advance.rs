@@ -13,12 +13,13 @@ impl Agent {
         self.step_once(cx);
         let stopping = self.stop.is_some();
         let around = self.around_session(cx.now);
-        for id in self.session.step(cx, &around, stopping) {
-            self.session_died(cx, id);
+        if self.needs_vault() {
+            for id in self.session.step(cx, &around, stopping) {
+                self.session_died(cx, id);
+            }
         }
-        let token = self.session.token().map(|(_, token)| token.clone());
-        if let Some(token) = token.filter(|_| !stopping) {
-            self.step_polled(cx, &token);
+        if !stopping {
+            self.step_polled(cx);
         }
         self.step_leased(cx);
         self.step_issues(cx);
@@ -104,6 +105,7 @@ impl Agent {
     pub(super) fn wakeup(&self, now: Moment) -> Option<Moment> {
         let online = self.session.token().is_some();
         let session = self.session.due(&self.around_session(now), self.stop.is_some());
+        let session = session.filter(|_| self.needs_vault());
         let leased = self
             .leased
             .iter()
@@ -124,7 +126,7 @@ impl Agent {
             let all = [session, leased, retired, tokens, Some(stop.deadline)];
             return all.into_iter().flatten().min();
         }
-        let polled = self.read_at().filter(|_| online);
+        let polled = self.polled_wakeup(online);
         let issue = self.wants_issue(now).filter(|_| !self.publication.rehearsing());
         let issue = issue.map(|at| at.max(self.publication.rehearsal_at()));
         let publication = self.publication.due(self.publishable(now).as_ref());

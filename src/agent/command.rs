@@ -122,6 +122,16 @@ pub enum Command {
         secret: SecretName,
         /// The version held.
         known: Option<Version>,
+        /// By which token; none for a file of this machine.
+        token: Option<Secret>,
+    },
+    /// Have a polled secret made anew. That it was asked for must be in the state first: a process
+    /// that crashes would have another one made each time.
+    Make {
+        /// Answered by `Read`.
+        op: Op,
+        /// Which.
+        secret: SecretName,
         /// By which token.
         token: Secret,
     },

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
-use crate::lease::{Grant, LeaseTerm, RoleId};
+use crate::lease::{Grant, Granted, LeaseTerm, RoleId};
 use crate::secret::{Secret, stored};
-use crate::snapshot::{Fields, Generation, SecretName, Version};
+use crate::snapshot::{Generation, SecretName, Version};
 use crate::time::Moment;
 
 /// Names one command under way.
@@ -94,13 +94,17 @@ pub enum Event {
         /// Whether; `Gone` is as good as done.
         result: Result<(), Failure>,
     },
-    /// A polled secret was read.
+    /// A polled secret was read, or made anew.
     Read {
         /// The command.
         op: Op,
-        /// What was found.
+        /// When the request was sent; what is left of the value counts from there.
+        sent: Moment,
+        /// What was found. `Unclear` of one that is made: it may exist, and nobody has it.
         result: Result<Reading, Failure>,
     },
+    /// Files that secrets come from may have changed.
+    FilesChanged,
     /// A login to the database was tried.
     Probed {
         /// The command.
@@ -198,13 +202,18 @@ impl From<Failure> for LoginFailure {
 #[derive(Clone, Debug)]
 pub enum Reading {
     /// Still the version that is known.
-    Same,
+    Same {
+        /// What is left of it, as in `New`.
+        left: Option<Duration>,
+    },
     /// Another one.
     New {
         /// Its version.
         version: Version,
-        /// Its fields.
-        fields: Fields,
+        /// The value.
+        content: Granted,
+        /// How long until it ends, or somebody replaces it, where that is known.
+        left: Option<Duration>,
     },
     /// The answer was a lease that nobody asked for, and so would be each further one. It was
     /// ended, as far as it could be; the failure says so.

@@ -248,7 +248,8 @@ impl Agent {
                 let polled = self.polled.get(name);
                 let leased = self.leased.get(name);
                 let shown = self.publication.shown().get(name);
-                polled.is_some_and(|secret| secret.required() && secret.version().is_none())
+                polled
+                    .is_some_and(|secret| secret.required() && secret.version(now, shown).is_none())
                     || leased
                         .is_some_and(|secret| secret.required() && !secret.view(now, shown).valid)
             }

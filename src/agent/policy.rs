@@ -58,7 +58,7 @@ pub enum OnStop {
 pub enum SecretPolicy {
     /// By leases: each issue makes a new login.
     Leased(LeasedPolicy),
-    /// By asking for its version now and then.
+    /// As one value that is looked at, or made anew, now and then.
     Polled(PolledPolicy),
 }
 
@@ -85,7 +85,7 @@ pub struct LeasedPolicy {
     pub lookup: Duration,
 }
 
-/// What each lease of a secret is of.
+/// What a secret consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gives {
     /// A database login.
@@ -97,12 +97,27 @@ pub enum Gives {
 /// How a polled secret is kept fresh.
 #[derive(Clone, Debug)]
 pub struct PolledPolicy {
-    /// Where the value comes from, as text; when it changes, the value is read anew.
+    /// Where the value comes from, as text; when it changes, the value is had anew.
     pub source: String,
     /// Whether nothing is published without it.
     pub required: bool,
-    /// How often to ask.
-    pub poll: Duration,
+    /// What the value is.
+    pub gives: Gives,
+    /// Where a login is used.
+    pub connection: Option<Arc<Connection>>,
+    /// Where the next value comes from, and when.
+    pub refresh: Refresh,
+}
+
+/// How a polled secret gets its next value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// Vault is asked for its version this often, and closely when it is about to be replaced.
+    Asked(Duration),
+    /// Vault makes another when two thirds of its life have passed.
+    Made,
+    /// A file of this machine is looked at this often, and when it changed.
+    Local(Duration),
 }
 
 /// The evidence that an app has moved to the new login, weakest first.

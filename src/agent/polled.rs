@@ -1,21 +1,27 @@
-//! A secret that Vault stores: asked for its version now and then, read when that changed.
+//! A secret that is one value at a time: stored by Vault or in a file, or made by Vault to last for
+//! a while. Looked at now and then, read when it changed, made anew before it ends.
 //!
 //! Receives readings, gives the last good value. A failing read never takes a value away.
 
-use std::sync::Arc;
+mod making;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::PolledPolicy;
 use crate::agent::command::Command;
 use crate::agent::context::Context;
 use crate::agent::event::{Op, Reading};
+use crate::agent::polled::making::Making;
+use crate::agent::publication::Versions;
 use crate::agent::view::SecretView;
+use crate::agent::{PolledPolicy, Refresh};
 use crate::audit::event::Record;
 use crate::error::{Class, Failure};
+use crate::lease::Granted;
 use crate::lease::schedule::{self, Retry};
 use crate::secret::Secret;
-use crate::snapshot::{Content, Fields, SecretName, Value, Version};
+use crate::snapshot::{SecretName, Value, Version};
 use crate::time::Moment;
 
 /// The part of the pause between two polls that one may be early. As it is also how far polls of
@@ -27,52 +33,97 @@ const SPREAD: f64 = 0.05;
 pub struct Polled {
     name: SecretName,
     policy: PolledPolicy,
-    kept: Option<Kept>,
+    held: Option<Held>,
+    /// What readers see until they see what is held.
+    before: Option<Held>,
+    /// Of one that Vault makes.
+    making: Option<Making>,
     asked: Option<Op>,
-    read_at: Moment,
+    /// When it is to be read; `None`: never again, since what is there is leased, and one more
+    /// answer would be one more lease.
+    read_at: Option<Moment>,
     retry: Retry,
     /// Whether there was an answer, good or bad.
     settled: bool,
+    /// Whether one of them was to this process.
+    heard: bool,
     /// Why the last read failed; told once until it changes.
     failure: Option<Failure>,
-    /// What is there is leased: one more answer would be one more lease.
-    stopped: bool,
+    /// Whether it may have changed since it was asked for.
+    changed: bool,
+    told_end: bool,
 }
 
 /// What the next process takes over.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Kept {
+    #[serde(default)]
+    held: Option<Held>,
+    #[serde(default)]
+    making: Option<Making>,
+}
+
+/// One value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Held {
     source: String,
     version: Version,
-    fields: Arc<Fields>,
+    content: Granted,
     obtained: Moment,
+    /// When it ends, or somebody replaces it, where that is known.
+    ends: Option<Moment>,
 }
 
 impl Polled {
     /// Goes on from what an earlier process left, where that is of the same source.
-    pub fn adopt(name: SecretName, policy: PolledPolicy, kept: Option<Kept>) -> Self {
-        let kept = kept.filter(|kept| kept.source == policy.source);
-        Self {
+    pub fn adopt(
+        cx: &mut Context,
+        name: SecretName,
+        policy: PolledPolicy,
+        kept: Option<Kept>,
+    ) -> Self {
+        let Kept { held, making } = kept.unwrap_or_default();
+        let held = held.filter(|held| held.source == policy.source);
+        let mut adopted = Self {
             name,
-            settled: kept.is_some(),
-            policy,
-            kept,
+            settled: held.is_some(),
+            heard: false,
+            held,
+            before: None,
+            making: None,
             asked: None,
-            read_at: Moment::from_micros(0),
+            read_at: Some(Moment::from_micros(0)),
             retry: Retry::default(),
             failure: None,
-            stopped: false,
+            changed: false,
+            told_end: false,
+            policy,
+        };
+        if adopted.is_made() {
+            adopted.making = Some(Making::adopt(cx, making));
+            adopted.read_at = adopted.remake_at(cx).or(adopted.read_at);
         }
+        adopted
     }
 
     /// What the next process takes over.
     pub fn kept(&self) -> Option<Kept> {
-        self.kept.clone()
+        let Self { held, making, .. } = self;
+        let any = held.is_some() || making.is_some();
+        any.then(|| Kept { held: held.clone(), making: making.clone() })
     }
 
     /// Whether nothing is published without it.
     pub fn required(&self) -> bool {
         self.policy.required
+    }
+
+    /// Whether it comes from this machine, and not from Vault.
+    pub fn is_local(&self) -> bool {
+        match self.policy.refresh {
+            Refresh::Local(_) => true,
+            Refresh::Asked(_) | Refresh::Made => false,
+        }
     }
 
     /// Whether the last read failed.
@@ -85,30 +136,54 @@ impl Polled {
         self.settled
     }
 
-    /// Whether Vault was asked by this process, and answered or did not.
+    /// Whether this process asked, and had an answer or none. Of what Vault made before there is
+    /// nothing to ask.
     pub fn heard(&self) -> bool {
-        self.read_at > Moment::from_micros(0)
+        self.heard || (self.is_made() && self.held.is_some())
     }
 
-    /// The version of the last good value.
-    pub fn version(&self) -> Option<&Version> {
-        self.kept.as_ref().map(|kept| &kept.version)
+    fn is_made(&self) -> bool {
+        self.policy.refresh == Refresh::Made
+    }
+
+    /// Whether `held` works, as far as is known. One that somebody replaces works until then, and
+    /// nobody tells when that was.
+    fn lives(&self, held: &Held, now: Moment) -> bool {
+        !self.is_made() || held.ends.is_none_or(|end| now < end)
+    }
+
+    /// The last good value: what ended stays with readers who see it, and goes to nobody else.
+    fn to_show(&self, now: Moment, shown: Option<&Version>) -> Option<&Held> {
+        let new = self.held.as_ref().filter(|held| self.lives(held, now));
+        new.or_else(|| self.shown(shown))
+    }
+
+    /// What readers see.
+    fn shown(&self, shown: Option<&Version>) -> Option<&Held> {
+        let mut both = self.held.iter().chain(&self.before);
+        both.find(|held| shown == Some(&held.version))
+    }
+
+    /// The version of the last good value; `shown` is what readers see.
+    pub fn version(&self, now: Moment, shown: Option<&Version>) -> Option<&Version> {
+        self.to_show(now, shown).map(|held| &held.version)
     }
 
     /// The last good value.
-    pub fn value(&self) -> Option<Value> {
-        self.kept.as_ref().map(|kept| Value {
-            version: kept.version.clone(),
-            expires: None,
+    pub fn value(&self, now: Moment, shown: Option<&Version>) -> Option<Value> {
+        let held = self.to_show(now, shown)?;
+        Some(Value {
+            version: held.version.clone(),
+            expires: held.ends,
             previous_ends: None,
-            content: Content::Fields(kept.fields.clone()),
+            content: held.content.content(Vec::new(), self.policy.connection.clone()),
         })
     }
 
     /// When [`Polled::step`] has something to do.
     pub fn due(&self) -> Option<Moment> {
-        let idle = !self.asking() && !self.stopped;
-        idle.then(|| self.retry.not_before(self.read_at))
+        let at = self.retry.not_before(self.read_at.filter(|_| !self.asking())?);
+        Some(self.making.as_ref().map_or(at, |making| at.max(making.allowed_at())))
     }
 
     /// Whether it is being read.
@@ -117,20 +192,37 @@ impl Polled {
     }
 
     /// Asks where it is due, or soon will be: this is called when a poll of any secret is due, and
-    /// what comes along needs no wake-up of its own.
-    pub fn step(&mut self, cx: &mut Context, token: &Secret) {
-        let soon = schedule::portion(self.policy.poll, SPREAD);
-        if self.due().is_none_or(|at| at > cx.now + soon) {
+    /// what comes along needs no wake-up of its own. Without a `token` only a file can be read.
+    pub fn step(&mut self, cx: &mut Context, token: Option<&Secret>) {
+        let soon = match self.policy.refresh {
+            Refresh::Asked(poll) | Refresh::Local(poll) => schedule::portion(poll, SPREAD),
+            Refresh::Made => Duration::ZERO,
+        };
+        let token = token.filter(|_| !self.is_local());
+        let can = token.is_some() || self.is_local();
+        if !can || self.due().is_none_or(|at| at > cx.now + soon) {
             return;
         }
-        let op = cx.op();
+        let (op, secret) = (cx.op(), self.name.clone());
         self.asked = Some(op);
-        cx.push(Command::Read {
-            op,
-            secret: self.name.clone(),
-            known: self.kept.as_ref().map(|kept| kept.version.clone()),
-            token: token.clone(),
-        });
+        let command = match (&mut self.making, token) {
+            (Some(making), Some(token)) => {
+                making.asked(cx);
+                Command::Make { op, secret, token: token.clone() }
+            }
+            (_, token) => {
+                let known = self.held.as_ref().map(|held| held.version.clone());
+                Command::Read { op, secret, known, token: token.cloned() }
+            }
+        };
+        cx.push(command);
+    }
+
+    /// The file that it comes from may have changed.
+    pub fn changed(&mut self) {
+        self.changed = self.asking();
+        self.read_at = Some(Moment::from_micros(0));
+        self.retry = Retry::default();
     }
 
     /// Whether it waits for `op`.
@@ -138,71 +230,168 @@ impl Polled {
         self.asked == Some(op)
     }
 
-    /// Takes a reading. It is kept for the next process where something was `published`; before
-    /// that the next process may as well read it itself.
-    pub fn read(&mut self, cx: &mut Context, result: Result<Reading, Failure>, published: bool) {
+    /// Takes a reading; `visible` is what readers see. It is kept for the next process where
+    /// something was published; before that the next process may as well read it itself.
+    pub fn read(
+        &mut self,
+        cx: &mut Context,
+        sent: Moment,
+        result: Result<Reading, Failure>,
+        visible: Option<&Versions>,
+    ) {
         self.asked = None;
-        self.settled = true;
-        // Spread, so that a fleet does not ask together.
-        let poll = schedule::portion(self.policy.poll, 1.0 - SPREAD * cx.jitter());
-        self.read_at = cx.now + poll;
+        (self.settled, self.heard) = (true, true);
+        let usual = self.poll_at(cx);
+        self.count_made(cx, &result);
         match result {
             Ok(Reading::Leased(failure)) => {
-                self.stopped = true;
+                self.read_at = None;
                 self.failure = Some(failure.clone());
                 cx.record(Record::ReadStopped { secret: self.name.clone(), failure });
             }
-            Ok(Reading::New { version, fields }) => {
-                self.succeeded();
+            Ok(Reading::New { version, content, left }) => {
                 cx.record(Record::ValueRead {
                     secret: self.name.clone(),
                     version: version.clone(),
                 });
-                let source = self.policy.source.clone();
-                let (fields, obtained) = (Arc::new(fields), cx.now);
-                self.kept = Some(Kept { source, version, fields, obtained });
-                if published {
+                let (source, obtained) = (self.policy.source.clone(), cx.now);
+                let ends = left.map(|left| sent + left);
+                let new = Held { source, version, content, obtained, ends };
+                let shown = visible.and_then(|all| all.get(&self.name));
+                let old = self.held.replace(new).filter(|old| shown == Some(&old.version));
+                self.before = old.or(self.before.take());
+                self.told_end = false;
+                if visible.is_some() {
                     cx.dirty();
                 }
+                self.succeeded(cx, usual);
             }
-            Ok(Reading::Same) => {
-                self.succeeded();
+            Ok(Reading::Same { left }) => {
+                if let Some(held) = &mut self.held {
+                    held.ends = left.map(|left| end(held.ends, sent, left));
+                }
+                self.succeeded(cx, usual);
             }
-            Err(failure) => {
-                let usual = self.read_at;
-                cx.back_off(&mut self.retry, None, &failure);
-                // Vault works and has nothing better: it is asked at the usual pace, and sooner
-                // at first while there is no value yet.
-                let answered = matches!(failure.class, Class::Missing | Class::Ours);
-                if answered {
-                    self.retry.no_later_than(usual);
-                }
-                if !answered || self.kept.is_none() {
-                    self.read_at = cx.now;
-                }
-                if self.failure.as_ref() != Some(&failure) {
-                    self.failure = Some(failure.clone());
-                    let (secret, stale) = (self.name.clone(), self.kept.is_some());
-                    cx.record(Record::ReadFailed { secret, failure, stale });
-                }
-            }
+            Err(failure) => self.failed(cx, failure, usual),
+        }
+        if std::mem::take(&mut self.changed) {
+            self.changed();
         }
     }
 
-    fn succeeded(&mut self) {
+    /// The next poll, spread, so that a fleet does not ask together; `None` for what is made.
+    fn poll_at(&self, cx: &mut Context) -> Option<Moment> {
+        match self.policy.refresh {
+            Refresh::Asked(poll) | Refresh::Local(poll) => {
+                Some(cx.now + schedule::portion(poll, 1.0 - SPREAD * cx.jitter()))
+            }
+            Refresh::Made => None,
+        }
+    }
+
+    /// When another one is made.
+    fn remake_at(&self, cx: &mut Context) -> Option<Moment> {
+        let held = self.held.as_ref()?;
+        Some(schedule::remake_at(held.obtained, held.ends?, cx.jitter()))
+    }
+
+    fn count_made(&mut self, cx: &mut Context, result: &Result<Reading, Failure>) {
+        let Some(making) = &mut self.making else { return };
+        match result {
+            Ok(Reading::New { left, .. }) => making.answered(cx, true, *left),
+            Ok(Reading::Same { .. } | Reading::Leased(_)) => making.answered(cx, true, None),
+            Err(failure) => making.answered(cx, failure.class == Class::Unclear, None),
+        }
+    }
+
+    fn succeeded(&mut self, cx: &mut Context, usual: Option<Moment>) {
         self.retry = Retry::default();
         self.failure = None;
+        let ends = self.held.as_ref().and_then(|held| held.ends);
+        self.read_at = match (usual, ends) {
+            (None, _) => self.remake_at(cx),
+            (Some(usual), Some(ends)) => {
+                Some(usual.min(schedule::look_for_successor_at(cx.now, ends)))
+            }
+            (Some(usual), None) => Some(usual),
+        };
+    }
+
+    fn failed(&mut self, cx: &mut Context, failure: Failure, usual: Option<Moment>) {
+        let remaining = self.end_at().map(|end| cx.now.until(end)).filter(|left| !left.is_zero());
+        cx.back_off(&mut self.retry, remaining, &failure);
+        self.read_at = Some(cx.now);
+        // Vault works and has nothing better: it is asked at the usual pace, and sooner
+        // at first while there is no value yet.
+        if let (Class::Missing | Class::Ours, Some(usual)) = (failure.class, usual) {
+            self.retry.no_later_than(usual);
+            if self.held.is_some() {
+                self.read_at = Some(usual);
+            }
+        }
+        if self.failure.as_ref() != Some(&failure) {
+            self.failure = Some(failure.clone());
+            let (secret, stale) = (self.name.clone(), self.held.is_some());
+            cx.record(Record::ReadFailed { secret, failure, stale });
+        }
+        if let Some(making) = self.making.as_mut().filter(|making| making.left(cx.now) == 0) {
+            making.tell_spent(cx, &self.name);
+        }
+    }
+
+    /// The end of what was made.
+    fn end_at(&self) -> Option<Moment> {
+        self.held.as_ref().filter(|_| self.is_made()).and_then(|held| held.ends)
+    }
+
+    /// When [`Polled::step_end`] has something to say.
+    pub fn end_due(&self) -> Option<Moment> {
+        self.end_at().filter(|_| !self.told_end)
+    }
+
+    /// Says once that what is held has ended with nothing to follow it.
+    pub fn step_end(&mut self, cx: &mut Context) {
+        if let Some(held) = self.held.as_ref().filter(|held| !self.lives(held, cx.now))
+            && !self.told_end
+        {
+            let (secret, version) = (self.name.clone(), held.version.clone());
+            cx.record(Record::ValueEnded { secret, version });
+            self.told_end = true;
+        }
+    }
+
+    /// Readers see `shown`.
+    pub fn visible(&mut self, shown: Option<&Version>) {
+        self.before.take_if(|before| shown != Some(&before.version));
     }
 
     /// How it shows.
-    pub fn view(&self, shown: Option<&Version>) -> SecretView {
+    pub fn view(&self, now: Moment, shown: Option<&Version>) -> SecretView {
+        let seen = self.shown(shown);
+        let valid = match seen {
+            Some(held) => self.lives(held, now),
+            None => shown.is_some(),
+        };
+        let login = seen.and_then(|held| held.content.login());
         SecretView {
             required: self.policy.required,
-            valid: shown.is_some(),
+            valid,
             stale: self.failure.is_some(),
             version: shown.cloned(),
-            obtained: self.kept.as_ref().map(|kept| kept.obtained),
+            obtained: seen.map(|held| held.obtained),
+            expires: seen.and_then(|held| held.ends),
+            username: login.map(|login| login.username.clone()),
+            budget: self.making.as_ref().map_or(0, |making| making.left(now)),
             ..SecretView::default()
         }
+    }
+}
+
+/// The end of a value that is still the same and has `left`. Nothing is left of one that is overdue,
+/// each time anew.
+fn end(known: Option<Moment>, sent: Moment, left: Duration) -> Moment {
+    match known {
+        Some(known) if left.is_zero() => known.min(sent),
+        Some(_) | None => sent + left,
     }
 }

@@ -15,8 +15,10 @@ impl Agent {
         let leased = self.leased.iter().filter_map(|(name, secret)| {
             Some((name.clone(), secret.value(now, shown(name), &self.session)?))
         });
-        let polled =
-            self.polled.iter().filter_map(|(name, secret)| Some((name.clone(), secret.value()?)));
+        let polled = self
+            .polled
+            .iter()
+            .filter_map(|(name, secret)| Some((name.clone(), secret.value(now, shown(name))?)));
         leased.chain(polled).collect()
     }
 
@@ -26,10 +28,9 @@ impl Agent {
         let leased = self.leased.iter().filter_map(|(name, secret)| {
             Some((name.clone(), secret.version(now, shown(name), &self.session)?.clone()))
         });
-        let polled = self
-            .polled
-            .iter()
-            .filter_map(|(name, secret)| Some((name.clone(), secret.version()?.clone())));
+        let polled = self.polled.iter().filter_map(|(name, secret)| {
+            Some((name.clone(), secret.version(now, shown(name))?.clone()))
+        });
         leased.chain(polled).collect()
     }
 
@@ -46,8 +47,9 @@ impl Agent {
         let shown = |name: &SecretName| self.publication.shown().get(name);
         let mut leased = self.leased.iter();
         self.publication.visible().is_some()
-            || (self.polled.values().all(|secret| {
-                secret.version().is_some() || may_lack(secret.required(), secret.settled())
+            || (self.polled.iter().all(|(name, secret)| {
+                secret.version(now, shown(name)).is_some()
+                    || may_lack(secret.required(), secret.settled())
             }) && leased.all(|(name, secret)| {
                 secret.version(now, shown(name), &self.session).is_some()
                     || may_lack(secret.required(), secret.tried())

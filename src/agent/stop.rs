@@ -45,13 +45,14 @@ impl Agent {
         let settled = self.leased.values().chain(self.retired.values()).all(Leased::settled);
         let idle = self.leased.values().all(|secret| !secret.issuing());
         let quiet = self.all_leased().all(|secret| !secret.busy());
+        let needs_vault = self.needs_vault();
         let Some(stop) = &mut self.stop else { return };
         let done = match self.on_stop {
             OnStop::Keep => quiet,
             OnStop::Drain => settled,
             OnStop::Revoke => {
                 let over = (leases == 0 && idle) || cx.now >= stop.tokens_at;
-                over && !self.session.end_all()
+                over && !(self.session.end_all() && needs_vault)
             }
         };
         if (done || cx.now >= stop.deadline) && !stop.exited {

@@ -11,7 +11,7 @@ use crate::time::Moment;
 
 impl Agent {
     pub(super) fn take(&mut self, cx: &mut Context, event: Event) {
-        self.stirred |= !matches!(event, Event::Wake | Event::Read { .. });
+        self.stirred |= !matches!(event, Event::Wake | Event::Read { .. } | Event::FilesChanged);
         match event {
             Event::Wake => {}
             Event::LoggedIn { op, sent, result } => {
@@ -55,7 +55,8 @@ impl Agent {
                     secret.lease_revoked(cx, op, result);
                 }
             }
-            Event::Read { op, result } => self.read(cx, op, result),
+            Event::Read { op, sent, result } => self.read(cx, op, sent, result),
+            Event::FilesChanged => self.files_changed(),
             // A stop ends the logins that probes and counts are made with.
             Event::Probed { .. } | Event::Counted { .. } if self.stop.is_some() => {}
             Event::Probed { op, result } => {
@@ -76,7 +77,7 @@ impl Agent {
                         secret.visible(cx, visible.get(name));
                     }
                 }
-                self.compare_polled();
+                self.compare_polled(cx.now);
             }
             Event::Delivered { op, result } => {
                 for target in self.targets.values_mut() {

@@ -110,6 +110,8 @@ pub enum Record {
     RevokeDenied { secret: SecretName, lease: String, failure: Failure },
     /// A polled secret has a new value.
     ValueRead { secret: SecretName, version: Version },
+    /// A value that ends by itself has ended, and there is no newer one.
+    ValueEnded { secret: SecretName, version: Version },
     /// A polled secret could not be read; its last good value stays.
     ReadFailed { secret: SecretName, failure: Failure, stale: bool },
     /// A polled secret turned out to be leased; it is not read again by this process.

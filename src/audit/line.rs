@@ -98,7 +98,8 @@ pub fn line(record: &Record) -> Line {
                 .failure(failure)
         }
         Record::LoginRefused { failure } => {
-            let message = "Vault refuses these credentials; others are used as soon as they are there";
+            let message =
+                "Vault refuses these credentials; others are used as soon as they are there";
             Line::new("login_refused", Error, message).failure(failure)
         }
         Record::SessionRenewed { ttl } => {
@@ -165,7 +166,7 @@ pub fn line(record: &Record) -> Line {
             Line::new("no_child_tokens", Warn, message).failure(failure)
         }
         Record::BudgetSpent { secret, retry_in } => {
-            let message = format!("too many new logins for `{secret}`, waiting");
+            let message = format!("no more new ones for `{secret}` for now, waiting");
             Line::new("budget_spent", Warn, message)
                 .text("secret", secret)
                 .span("retry_in_seconds", *retry_in)
@@ -267,6 +268,14 @@ pub fn line(record: &Record) -> Line {
         Record::ValueRead { secret, version } => {
             let message = format!("new value of `{secret}` read");
             Line::new("value_read", Info, message).text("secret", secret).text("version", version)
+        }
+        Record::ValueEnded { secret, version } => {
+            let message = format!("`{secret}` has ended, and there is no newer one");
+            let hint = "see why in the last `read_failed` of it; it is asked for again";
+            Line::new("value_ended", Error, message)
+                .text("secret", secret)
+                .text("version", version)
+                .text("hint", hint)
         }
         Record::ReadFailed { secret, failure, stale } => {
             let message = format!("`{secret}` could not be read, trying again");

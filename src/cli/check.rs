@@ -5,12 +5,13 @@
 
 use std::fmt::Write as _;
 
-use crate::agent::{Confirm, LeasedPolicy, OnStop, SecretPolicy};
+use crate::agent::{Confirm, LeasedPolicy, OnStop, Refresh, SecretPolicy};
 use crate::cli::trial::{run, say};
 use crate::cli::{CheckArguments, Exit, config_path, load};
 use crate::config::Config;
 use crate::config::environment::Environment;
 use crate::notice::{Channel, Process};
+use crate::snapshot::Connection;
 use crate::timeline::{self, span};
 
 /// Checks.
@@ -38,7 +39,9 @@ fn understood(config: &Config) -> String {
         let _ = writeln!(text, "  {key:<10} {value}");
     };
     line("instance", config.instance.clone());
-    line("vault", config.vault.address.clone());
+    if let Some(vault) = &config.vault {
+        line("vault", vault.address.clone());
+    }
     for (name, policy) in &config.policy.secrets {
         line("secret", secret(name, policy));
     }
@@ -82,7 +85,15 @@ fn secret(name: &str, policy: &SecretPolicy) -> String {
     let (mut text, required) = match policy {
         SecretPolicy::Leased(leased) => (login(name, leased), leased.required),
         SecretPolicy::Polled(polled) => {
-            let text = format!("{name}  {}, asked every {}", polled.source, span(polled.poll));
+            let mut text = format!("{name}  {}", polled.source);
+            used_at(&mut text, polled.connection.as_deref());
+            let _ = match polled.refresh {
+                Refresh::Asked(every) => write!(text, ", asked every {}", span(every)),
+                Refresh::Made => write!(text, ", made anew after two thirds of its life"),
+                Refresh::Local(every) => {
+                    write!(text, ", watched, and looked at every {}", span(every))
+                }
+            };
             (text, polled.required)
         }
     };
@@ -92,12 +103,16 @@ fn secret(name: &str, policy: &SecretPolicy) -> String {
     text
 }
 
-fn login(name: &str, leased: &LeasedPolicy) -> String {
-    let mut text = format!("{name}  {}", leased.source);
-    if let Some(connection) = &leased.connection {
+fn used_at(text: &mut String, connection: Option<&Connection>) {
+    if let Some(connection) = connection {
         let hosts = connection.hosts.join(",");
         let _ = write!(text, ", for {hosts}:{}/{}", connection.port, connection.dbname);
     }
+}
+
+fn login(name: &str, leased: &LeasedPolicy) -> String {
+    let mut text = format!("{name}  {}", leased.source);
+    used_at(&mut text, leased.connection.as_deref());
     let evidence = match leased.confirm {
         Confirm::None => "its successor is published",
         Confirm::Told => "every target has acknowledged",

@@ -198,7 +198,11 @@ impl<'a> Section<'a> {
 
     /// Text with every `${…}` replaced.
     pub(super) fn expanded(&self, key: &str) -> Option<String> {
-        match expand(&self.text(key)?, self.reading.environment) {
+        self.expand(key, &self.text(key)?)
+    }
+
+    fn expand(&self, key: &str, text: &str) -> Option<String> {
+        match expand(text, self.reading.environment) {
             Ok(text) if text.chars().any(char::is_control) => {
                 self.problem(key, "a variable puts a control character or a line break into it");
                 None
@@ -318,6 +322,15 @@ impl<'a> Section<'a> {
         Some(span)
     }
 
+    /// As [`Section::duration`], in whole seconds.
+    pub(super) fn whole_seconds(&self, key: &str, least: Duration) -> Option<Duration> {
+        let span = self.duration(key, least)?;
+        if span.subsec_nanos() != 0 {
+            self.problem(key, "must be whole seconds");
+        }
+        Some(span)
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(
         &self,
@@ -354,6 +367,12 @@ impl<'a> Section<'a> {
         };
         self.problem_hint(key, format!("unknown word: `{}`", shown(text)), hint);
         None
+    }
+
+    /// A list of texts, in each every `${…}` replaced.
+    pub(super) fn expanded_list(&self, key: &str) -> Option<Vec<String>> {
+        let texts = if self.has(key) { self.texts(key)? } else { return None };
+        Some(texts.iter().filter_map(|text| self.expand(key, text)).collect())
     }
 
     /// A list of texts, none twice.

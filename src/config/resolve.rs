@@ -72,8 +72,8 @@ pub(super) fn resolve(
 }
 
 fn everything(top: &Section<'_>) -> Option<Config> {
-    let vault = vault::resolve(top);
     let secrets = secrets::resolve(top);
+    let vault = vault::resolve_needed(top, secrets.need_vault());
     let targets = notify::resolve(top, &secrets);
     let policies = secrets.policies(top, &targets.wants);
     let files = publish::files(top, &secrets);
@@ -98,6 +98,7 @@ fn everything(top: &Section<'_>) -> Option<Config> {
         instance: instance(top),
         policy,
         sources: secrets.sources(),
+        local: secrets.local(),
         files,
         targets: targets.settings,
         listen: listen(top),

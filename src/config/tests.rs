@@ -1,11 +1,12 @@
 mod auth;
 mod files;
 mod messages;
+mod sources;
 
 use std::time::Duration;
 
 use super::*;
-use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, SecretPolicy};
+use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, PolledPolicy, Refresh, SecretPolicy};
 use crate::notice::Channel;
 use crate::secret::Secret;
 use crate::snapshot::SslMode;
@@ -46,6 +47,17 @@ fn problems(text: &str, variables: &[(&str, &str)]) -> String {
 
 fn check(text: &str, expected: &[&str]) {
     assert_eq!(problems(text, &[]), expected.join("\n"), "{text}");
+}
+
+fn vault(config: &Config) -> &vault::Settings {
+    config.vault.as_ref().expect("a vault")
+}
+
+fn polled(config: &Config, name: &str) -> PolledPolicy {
+    match &config.policy.secrets[name] {
+        SecretPolicy::Polled(policy) => policy.clone(),
+        SecretPolicy::Leased(_) => panic!("leased"),
+    }
 }
 
 fn leased(config: &Config, name: &str) -> LeasedPolicy {
@@ -106,19 +118,35 @@ fn examples_are_valid() {
     }
     seen.sort_by(|left, right| left.0.cmp(&right.0));
     let names: Vec<_> = seen.iter().map(|(name, _)| name.to_str().unwrap()).collect();
-    assert_eq!(names, ["development", "formats", "kubernetes", "minimal", "postgres", "signal", "sources"]);
+    assert_eq!(
+        names,
+        [
+            "development",
+            "files",
+            "formats",
+            "kubernetes",
+            "minimal",
+            "postgres",
+            "signal",
+            "sources"
+        ]
+    );
 
     let Loaded { config, warnings } = &seen[0].1;
-    assert!(matches!(config.vault.auth, Auth::Token(_)));
+    assert!(matches!(vault(config).auth, Auth::Token(_)));
     assert_eq!(warnings.len(), 1, "{warnings:?}");
 
-    let Loaded { config, warnings: _ } = &seen[1].1;
+    let Loaded { config, warnings } = &seen[1].1;
+    assert!(config.vault.is_none() && warnings.is_empty(), "{warnings:?}");
+    assert_eq!(config.local.len(), 2);
+
+    let Loaded { config, warnings: _ } = &seen[2].1;
     assert_eq!(config.files.len(), 6);
 
-    let Auth::Kubernetes(login) = &seen[2].1.config.vault.auth else { panic!("another login") };
+    let Auth::Kubernetes(login) = &vault(&seen[3].1.config).auth else { panic!("another login") };
     assert_eq!(login.role, "intelligence-service");
 
-    let Loaded { config, warnings } = &seen[4].1;
+    let Loaded { config, warnings } = &seen[5].1;
     let db = leased(config, "db");
     let connection = db.connection.unwrap();
     assert_eq!((connection.hosts[0].as_str(), connection.port), ("postgres.internal", 5432));
@@ -144,9 +172,9 @@ fn examples_are_valid() {
     );
     assert_eq!(warnings.as_slice(), ["vault.auth: `VAULT_TOKEN` in the environment is not used"]);
 
-    assert_eq!(leased(&seen[5].1.config, "db").connection.unwrap().hosts.len(), 2);
+    assert_eq!(leased(&seen[6].1.config, "db").connection.unwrap().hosts.len(), 2);
 
-    let config = &seen[6].1.config;
+    let config = &seen[7].1.config;
     let path = |path: &str| path.to_owned();
     assert_eq!(config.sources["deploy"], Source::Leased { path: path("aws/creds/deploy") });
     assert_eq!(config.sources["signing"], Source::Plain { path: path("transit/keys/app") });
@@ -156,22 +184,19 @@ fn examples_are_valid() {
     assert_eq!(config.sources["licence"], licence);
     let deploy = leased(config, "deploy");
     assert_eq!((deploy.gives, deploy.confirm), (Gives::Fields, Confirm::Told));
-    let polls = ["signing", "mail", "licence"].map(|name| match &config.policy.secrets[name] {
-        SecretPolicy::Polled(policy) => policy.poll.as_secs(),
-        SecretPolicy::Leased(_) => panic!("leased"),
-    });
-    assert_eq!(polls, [60, 15, 300]);
-    assert!(matches!(config.vault.auth, Auth::AppRole { wrapped: true, .. }));
-    assert!(config.vault.client.is_some());
+    let polls = ["signing", "mail", "licence"].map(|name| polled(config, name).refresh);
+    assert_eq!(polls, [60, 15, 300].map(|poll| Refresh::Asked(Duration::from_secs(poll))));
+    assert!(matches!(vault(config).auth, Auth::AppRole { wrapped: true, .. }));
+    assert!(vault(config).client.is_some());
 }
 
 #[test]
 fn the_environment_names_a_certificate_of_ours() {
     let text = format!("{VAULT}{DB}{PUBLISH}");
     let variables = [("VAULT_CLIENT_CERT", "/c"), ("BAO_CLIENT_KEY", "/k")];
-    let client = good(&text, &variables).vault.client.unwrap();
+    let client = vault(&good(&text, &variables)).client.clone().unwrap();
     assert_eq!((client.cert, client.key), (PathBuf::from("/c"), PathBuf::from("/k")));
-    assert_eq!(good(&text, &[("BAO_NAMESPACE", "team/a")]).vault.namespace, "team/a");
+    assert_eq!(vault(&good(&text, &[("BAO_NAMESPACE", "team/a")])).namespace, "team/a");
 }
 
 #[test]
@@ -189,6 +214,13 @@ fn another_source_is_another_value() {
         "kv: { mount: m, path: p }",
         "kv: { mount: m, path: p, version: 1 }",
         "kv: { mount: m, path: p, version: 2 }",
+        "database: { mount: m, role: p, static: true }",
+        "pki: { mount: m, role: p, common_name: a }",
+        "pki: { mount: m, role: p, common_name: b }",
+        "pki: { mount: m, role: p, common_name: a, alt_names: [b] }",
+        "pki: { mount: m, role: p, common_name: a, ip_sans: [10.0.0.1] }",
+        "pki: { mount: m, role: p, common_name: a, ttl: 1h }",
+        "file: { path: /m/p }",
     ];
     let seen: std::collections::BTreeSet<String> = all.into_iter().map(sources).collect();
     assert_eq!(seen.len(), all.len());
@@ -206,7 +238,7 @@ fn the_readme_shows_a_valid_file() {
 #[test]
 fn later_layers_win() {
     let text = format!("{VAULT}{DB}{PUBLISH}");
-    let address = |variables: &[(&str, &str)]| good(&text, variables).vault.address;
+    let address = |variables: &[(&str, &str)]| vault(&good(&text, variables)).address.clone();
     let file = ("VAULT_ADDR", "https://vault-addr");
     let bao = ("BAO_ADDR", "https://bao-addr");
     let ours = ("LEASEHOLD_VAULT__ADDRESS", "https://ours");
@@ -277,7 +309,7 @@ fn a_token_of_the_environment_never_shows() {
     let loaded = loaded(&text, &[("VAULT_TOKEN", "hvs.canary\n")]).unwrap();
     assert!(!format!("{loaded:?}").contains("canary"));
     assert!(loaded.warnings[0].starts_with("vault.auth: the token comes from `VAULT_TOKEN`"));
-    match loaded.config.vault.auth {
+    match vault(&loaded.config).auth.clone() {
         Auth::Token(token) => assert_eq!(token, Secret::new("hvs.canary".to_owned())),
         other => panic!("another way to log in: {other:?}"),
     }

@@ -33,6 +33,17 @@ pub(super) enum Node {
 }
 
 impl Node {
+    /// Whether nothing of it stands in the file.
+    pub(super) fn is_given(&self) -> bool {
+        match self {
+            Self::Given { .. } => true,
+            Self::Map(map) => map.values().all(Self::is_given),
+            Self::Null | Self::Boolean(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => {
+                false
+            }
+        }
+    }
+
     /// What a person would call it.
     pub(super) fn kind(&self) -> &'static str {
         match self {

@@ -75,7 +75,11 @@ impl Place {
     fn role(&self) -> Option<&str> {
         match &self.source {
             Source::Database { role, .. } => Some(role),
-            Source::Kv { .. } | Source::Leased { .. } | Source::Plain { .. } => None,
+            Source::Static { .. }
+            | Source::Kv { .. }
+            | Source::Leased { .. }
+            | Source::Plain { .. }
+            | Source::Certificate(_) => None,
         }
     }
 }

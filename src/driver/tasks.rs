@@ -1,26 +1,34 @@
 //! What runs beside the loop: one task for each command, one completion for each task.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use aws_lc_rs::hmac;
 
 use crate::agent::command::{Command, TargetName};
 use crate::agent::event::{Event, Reading};
 use crate::error::{Class, Failure};
 use crate::lease::{Grant, Granted};
+use crate::local;
 use crate::notice;
 use crate::postgres::Database;
 use crate::render::{self, File};
 use crate::secret::Secret;
-use crate::snapshot::{Content, Fields, Generation, SecretName, Snapshot, Value, Version};
+use crate::snapshot::{Generation, SecretName, Snapshot, Value, Version};
 use crate::time::{Clock, Moment};
 use crate::vault::{Source, Vault};
 
 /// Everything that commands reach outside of this process.
 pub struct Outside {
-    /// Vault.
-    pub vault: Vault,
-    /// Where each secret comes from.
+    /// Vault; there may be none where no secret comes from there.
+    pub vault: Option<Vault>,
+    /// Where in Vault each secret comes from that comes from there.
     pub sources: BTreeMap<SecretName, Source>,
+    /// The file of each secret that comes from one.
+    pub local: BTreeMap<SecretName, PathBuf>,
+    /// Keys the hash by which the content of such a file is known again.
+    pub key: hmac::Key,
     /// The database of each secret that has one.
     pub databases: BTreeMap<SecretName, Database>,
     /// What is rendered.
@@ -37,6 +45,11 @@ fn unknown(name: &str) -> Failure {
     Failure::new(Class::Ours, format!("`{name}` is not in the configuration"))
 }
 
+fn no_vault() -> Failure {
+    Failure::new(Class::Ours, "ask vault: the configuration has no `vault`")
+        .hint("what an earlier configuration left in Vault ends by itself")
+}
+
 impl Outside {
     fn source(&self, name: &SecretName) -> Result<&Source, Failure> {
         self.sources.get(name).ok_or_else(|| unknown(name))
@@ -44,50 +57,54 @@ impl Outside {
 
     /// A new value is good only where every file that names it can hold it: published, one that
     /// cannot would hold back every other secret.
-    fn tried_out(&self, name: &SecretName, fields: Arc<Fields>) -> Result<(), Failure> {
-        let value = |content| Value {
-            version: Version::from("rehearsal"),
-            expires: None,
-            previous_ends: None,
-            content,
-        };
+    fn tried_out(&self, name: &SecretName, content: &Granted) -> Result<(), Failure> {
+        let connection = |name: &SecretName| self.databases.get(name).map(Database::connection);
         let logins = self.sources.iter().filter_map(|(other, source)| match source {
-            Source::Database { .. } => {
-                let connection = self.databases.get(other).map(Database::connection);
-                Some((other.clone(), Value::stand_in(connection.cloned())))
+            Source::Database { .. } | Source::Static { .. } => {
+                Some((other.clone(), Value::stand_in(connection(other).cloned())))
             }
-            Source::Kv { .. } | Source::Leased { .. } | Source::Plain { .. } => None,
+            Source::Kv { .. }
+            | Source::Leased { .. }
+            | Source::Plain { .. }
+            | Source::Certificate(_) => None,
         });
         let mut secrets: BTreeMap<SecretName, Value> = logins.collect();
-        secrets.insert(name.clone(), value(Content::Fields(fields)));
+        let content = content.content(Vec::new(), connection(name).cloned());
+        secrets.insert(name.clone(), Value { content, ..Value::stand_in(None) });
         render::try_out(&self.files, &Snapshot { generation: Generation(0), secrets }, name)
     }
 
     async fn issue(
         &self,
+        vault: &Vault,
         now: Moment,
         name: &SecretName,
         token: &Secret,
     ) -> Result<Grant, Failure> {
         let Some(database) = self.databases.get(name) else {
-            return self.issue_alone(name, token).await;
+            return self.issue_alone(vault, name, token).await;
         };
         database.connect_ahead(now);
-        let grant = self.issue_alone(name, token).await;
+        let grant = self.issue_alone(vault, name, token).await;
         if grant.is_err() {
             database.close_ahead();
         }
         grant
     }
 
-    async fn issue_alone(&self, name: &SecretName, token: &Secret) -> Result<Grant, Failure> {
-        let grant = self.vault.issue(token, self.source(name)?).await?;
-        if let Granted::Fields(fields) = &grant.content
-            && let Err(mut failure) = self.tried_out(name, fields.clone())
+    async fn issue_alone(
+        &self,
+        vault: &Vault,
+        name: &SecretName,
+        token: &Secret,
+    ) -> Result<Grant, Failure> {
+        let grant = vault.issue(token, self.source(name)?).await?;
+        if matches!(grant.content, Granted::Fields(_))
+            && let Err(mut failure) = self.tried_out(name, &grant.content)
         {
             // It was one of the leases that the budget allows.
             failure.class = Class::Unclear;
-            return Err(self.vault.discard(token, &grant.lease_id, failure).await);
+            return Err(vault.discard(token, &grant.lease_id, failure).await);
         }
         Ok(grant)
     }
@@ -96,13 +113,36 @@ impl Outside {
         &self,
         name: &SecretName,
         known: Option<&Version>,
+        token: Option<&Secret>,
+    ) -> Result<Reading, Failure> {
+        let reading = match (self.local.get(name), &self.vault, token) {
+            (Some(path), ..) => local::read(path, &self.key, known)?,
+            (None, Some(vault), Some(token)) => {
+                vault.read(token, self.source(name)?, known).await?
+            }
+            (None, ..) => return Err(no_vault()),
+        };
+        if let Reading::New { content, .. } = &reading {
+            self.tried_out(name, content)?;
+        }
+        Ok(reading)
+    }
+
+    async fn make(
+        &self,
+        vault: &Vault,
+        name: &SecretName,
         token: &Secret,
     ) -> Result<Reading, Failure> {
-        let reading = self.vault.read(token, self.source(name)?, known).await?;
-        let Reading::New { version, fields } = reading else { return Ok(reading) };
-        let fields = Arc::new(fields);
-        self.tried_out(name, fields.clone())?;
-        Ok(Reading::New { version, fields: Arc::unwrap_or_clone(fields) })
+        let reading = vault.make(token, self.source(name)?).await?;
+        if let Reading::New { content, .. } = &reading
+            && let Err(mut failure) = self.tried_out(name, content)
+        {
+            // It was one of those that the budget allows.
+            failure.class = Class::Unclear;
+            return Err(failure);
+        }
+        Ok(reading)
     }
 
     fn database(&self, name: &SecretName) -> Result<&Database, Failure> {
@@ -113,9 +153,8 @@ impl Outside {
 /// Performs `command` and gives its completion.
 pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event {
     let sent = outside.clock.now();
-    let vault = &outside.vault;
-    match command {
-        Command::Login { op, refused, unwrapped } => {
+    match (command, &outside.vault) {
+        (Command::Login { op, refused, unwrapped }, Some(vault)) => {
             let unwrapped = unwrapped.as_ref();
             match vault.unwrap(&refused, unwrapped).await {
                 Ok(None) => {
@@ -125,52 +164,59 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
                 Err(failure) => Event::LoggedIn { op, sent, result: Err(failure) },
             }
         }
-        Command::LookupToken { op, token } => {
+        (Command::LookupToken { op, token }, Some(vault)) => {
             Event::TokenSeen { op, sent, result: vault.lookup_token(&token).await }
         }
-        Command::RenewToken { op, token, increment } => {
+        (Command::RenewToken { op, token, increment }, Some(vault)) => {
             Event::TokenSeen { op, sent, result: vault.renew_token(&token, increment).await }
         }
-        Command::RevokeToken { op, token } => {
+        (Command::RevokeToken { op, token }, Some(vault)) => {
             Event::TokenRevoked { op, result: vault.revoke_token(&token).await }
         }
-        Command::CreateToken { op, secret, token, term } => {
+        (Command::CreateToken { op, secret, token, term }, Some(vault)) => {
             let result = vault.create_token(&token, &secret, term).await;
             Event::TokenCreated { op, secret, sent, result }
         }
-        Command::Issue { op, secret, token } => {
-            let result = outside.issue(sent, &secret, &token).await;
+        (Command::Issue { op, secret, token }, Some(vault)) => {
+            let result = outside.issue(vault, sent, &secret, &token).await;
             Event::Issued { op, secret, sent, result }
         }
-        Command::RenewLease { op, lease, increment, token }
-        | Command::ShortenLease { op, lease, increment, token } => {
+        (
+            Command::RenewLease { op, lease, increment, token }
+            | Command::ShortenLease { op, lease, increment, token },
+            Some(vault),
+        ) => {
             let result = vault.renew_lease(&token, &lease, increment).await;
             Event::LeaseSeen { op, sent, result }
         }
-        Command::LookupLease { op, lease, token } => {
+        (Command::LookupLease { op, lease, token }, Some(vault)) => {
             Event::LeaseSeen { op, sent, result: vault.lookup_lease(&token, &lease).await }
         }
-        Command::RevokeLease { op, lease, token } => {
+        (Command::RevokeLease { op, lease, token }, Some(vault)) => {
             Event::LeaseRevoked { op, result: vault.revoke_lease(&token, &lease).await }
         }
-        Command::Read { op, secret, known, token } => {
-            Event::Read { op, result: outside.read(&secret, known.as_ref(), &token).await }
+        (Command::Read { op, secret, known, token }, _) => {
+            let result = outside.read(&secret, known.as_ref(), token.as_ref()).await;
+            Event::Read { op, sent, result }
         }
-        Command::Probe { op, secret, credential } => {
+        (Command::Make { op, secret, token }, Some(vault)) => {
+            Event::Read { op, sent, result: outside.make(vault, &secret, &token).await }
+        }
+        (Command::Probe { op, secret, credential }, _) => {
             let result = match outside.database(&secret) {
                 Ok(database) => database.probe(sent, &credential).await,
                 Err(failure) => Err(failure),
             };
             Event::Probed { op, result }
         }
-        Command::Count { op, secret, credential, roles } => {
+        (Command::Count { op, secret, credential, roles }, _) => {
             let result = match outside.database(&secret) {
                 Ok(database) => database.count(&credential, &roles).await,
                 Err(failure) => Err(failure),
             };
             Event::Counted { op, result }
         }
-        Command::Deliver { op, target, notice } => {
+        (Command::Deliver { op, target, notice }, _) => {
             let result = match outside.targets.get(&target) {
                 Some(settings) => {
                     notice::deliver(settings, &outside.notice, &notice, &outside.clock).await
@@ -179,12 +225,16 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
             };
             Event::Delivered { op, result }
         }
-        Command::Rehearse(_)
-        | Command::Save
-        | Command::Publish(_)
-        | Command::Repair
-        | Command::Record(_)
-        | Command::Exit { .. } => Event::Wake,
+        (
+            Command::Rehearse(_)
+            | Command::Save
+            | Command::Publish(_)
+            | Command::Repair
+            | Command::Record(_)
+            | Command::Exit { .. },
+            Some(_),
+        ) => Event::Wake,
+        (command, None) => failed(&command, sent, no_vault()).unwrap_or(Event::Wake),
     }
 }
 
@@ -192,9 +242,7 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
 pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option<Event> {
     let sent = now;
     Some(match command {
-        Command::Login { op, .. } => {
-            Event::LoggedIn { op: *op, sent, result: Err(failure.into()) }
-        }
+        Command::Login { op, .. } => Event::LoggedIn { op: *op, sent, result: Err(failure.into()) },
         Command::LookupToken { op, .. } | Command::RenewToken { op, .. } => {
             Event::TokenSeen { op: *op, sent, result: Err(failure) }
         }
@@ -211,7 +259,9 @@ pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option
             Event::LeaseSeen { op: *op, sent, result: Err(failure) }
         }
         Command::RevokeLease { op, .. } => Event::LeaseRevoked { op: *op, result: Err(failure) },
-        Command::Read { op, .. } => Event::Read { op: *op, result: Err(failure) },
+        Command::Read { op, .. } | Command::Make { op, .. } => {
+            Event::Read { op: *op, sent, result: Err(failure) }
+        }
         Command::Probe { op, .. } => Event::Probed { op: *op, result: Err(failure) },
         Command::Count { op, .. } => Event::Counted { op: *op, result: Err(failure) },
         Command::Deliver { op, .. } => Event::Delivered { op: *op, result: Err(failure) },

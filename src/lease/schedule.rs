@@ -75,6 +75,21 @@ pub fn rotate_at(issued: Moment, every: Duration, spread: f64) -> Moment {
     issued + every.saturating_sub(portion(every, 0.05 * spread.clamp(0.0, 1.0)))
 }
 
+/// Make anew what ends at `end` once two thirds of its life have passed, or up to a twentieth of it
+/// later to spread a fleet. What is left is for retries.
+pub fn remake_at(obtained: Moment, end: Moment, jitter: f64) -> Moment {
+    let share = 2.0 / 3.0 + 0.05 * jitter.clamp(0.0, 1.0);
+    obtained + portion(end.since(obtained), share)
+}
+
+/// The next look at what somebody replaces at about `end`: from a second before on every 50 ms, and
+/// less often the longer it is overdue.
+pub fn look_for_successor_at(now: Moment, end: Moment) -> Moment {
+    let first = end - Duration::from_secs(1);
+    let pause = (now.since(end) / 60).max(Duration::from_millis(50));
+    if now < first { first } else { now + pause }
+}
+
 /// The last chance to replace a lease whose renewals fail: a tenth of its term before it ends, at
 /// least a second.
 pub fn give_up_at(expires: Moment, term: Duration) -> Moment {
@@ -241,6 +256,29 @@ mod tests {
             let due = replace_at(at(0), at(72 * 3600), 24 * HOUR, HOUR / 12 + HOUR / 100, spread);
             assert!(at(66 * 3600) <= due && due <= at(67 * 3600 + 720), "{spread}: {due:?}");
         }
+    }
+
+    #[test]
+    fn what_ends_is_made_anew_after_two_thirds_of_its_life() {
+        for (jitter, due) in [(0.0, 60), (0.5, 62), (1.0, 64)] {
+            let found = remake_at(at(0), at(90), jitter);
+            assert!(at(due) <= found && found <= at(due + 1), "{jitter}: {found:?}");
+        }
+        assert_eq!(remake_at(at(10), at(5), 0.0), at(10));
+    }
+
+    #[test]
+    fn what_is_replaced_is_looked_at_closely_around_that_moment_and_less_and_less_after_it() {
+        for (now, due) in [(0, 99_000), (98_999, 99_000), (99_000, 99_050), (102_000, 102_050)] {
+            let found = look_for_successor_at(Moment::from_micros(now * 1000), at(100));
+            assert_eq!(found, Moment::from_micros(due * 1000), "{now}");
+        }
+        assert_eq!(look_for_successor_at(at(160), at(100)), at(161));
+        let (mut looks, mut now) = (0, at(90));
+        while now < at(160) {
+            (looks, now) = (looks + 1, look_for_successor_at(now, at(100)));
+        }
+        assert!((200..300).contains(&looks), "{looks} looks");
     }
 
     #[test]

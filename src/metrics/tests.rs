@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::agent::view::SecretView;
-use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, PolledPolicy, Until};
+use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, PolledPolicy, Refresh, Until};
 use crate::error::{Class, Failure};
 use crate::snapshot::Generation;
 
@@ -19,13 +19,18 @@ fn metrics() -> Metrics {
         rotate_every: None,
         lookup: Duration::from_secs(30),
     });
-    let polled = SecretPolicy::Polled(PolledPolicy {
-        source: "secret/mail".into(),
-        required: false,
-        poll: Duration::from_secs(15),
-    });
+    let polled = |gives, refresh| {
+        let (source, required, connection) = ("somewhere".to_owned(), false, None);
+        SecretPolicy::Polled(PolledPolicy { source, required, gives, connection, refresh })
+    };
+    let asked = Refresh::Asked(Duration::from_secs(15));
+    let mail = polled(Gives::Fields, asked);
+    let shared = polled(Gives::Login, asked);
+    let tls = polled(Gives::Fields, Refresh::Made);
     Metrics::new(&Policy {
-        secrets: [("db".into(), leased), ("mail".into(), polled)].into(),
+        secrets: [("db", leased), ("mail", mail), ("shared", shared), ("tls", tls)]
+            .map(|(name, policy)| (name.into(), policy))
+            .into(),
         targets: [("api".into(), BTreeSet::new())].into(),
         on_stop: OnStop::Drain,
         stop_timeout: Duration::from_secs(10),
@@ -86,7 +91,7 @@ fn the_guides_names_labels_help_and_buckets() {
     ] {
         assert!(page.lines().any(|found| found == line), "{line}\n{page}");
     }
-    for kind in ["database", "jwt", "api_key"] {
+    for kind in TYPES {
         for status in ["success", "failure"] {
             let series =
                 format!("secret_rotation_total{{secret_type=\"{kind}\",status=\"{status}\"}}");

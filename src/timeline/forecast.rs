@@ -7,15 +7,16 @@
 mod vault;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::command::Command;
 use crate::agent::event::{Event, LoginFailure, Reading, Visible};
-use crate::agent::{Agent, Kept, Policy, SecretPolicy};
+use crate::agent::{Agent, Kept, Policy, Refresh, SecretPolicy};
 use crate::audit::event::Record;
 use crate::error::{Class, Failure};
-use crate::lease::RoleId;
-use crate::snapshot::{Fields, Generation, SecretName, Version};
+use crate::lease::{Granted, RoleId};
+use crate::snapshot::{Generation, SecretName, Version};
 use crate::time::Moment;
 
 use vault::Servers;
@@ -107,7 +108,11 @@ pub fn forecast(policy: &Policy, terms: &Terms, seed: u64) -> Forecast {
     for secret in policy.secrets.values_mut() {
         match secret {
             SecretPolicy::Leased(leased) => leased.lookup = SELDOM,
-            SecretPolicy::Polled(polled) => polled.poll = SELDOM,
+            SecretPolicy::Polled(polled) => match &mut polled.refresh {
+                Refresh::Asked(every) | Refresh::Local(every) => *every = SELDOM,
+                // Vault does not say beforehand how long a certificate lives.
+                Refresh::Made => {}
+            },
         }
     }
     let leased = policy.secrets.iter().filter(|(name, _)| terms.leases.contains_key(*name));
@@ -242,9 +247,13 @@ impl Ahead {
                 servers.revoke_lease(now, &lease);
                 Event::LeaseRevoked { op, result: Ok(()) }
             }
-            Command::Read { op, known, .. } => {
-                let new = Reading::New { version: Version::from("1"), fields: Fields::default() };
-                Event::Read { op, result: Ok(known.map_or(new, |_| Reading::Same)) }
+            Command::Read { op, known: Some(_), .. } => {
+                Event::Read { op, sent, result: Ok(Reading::Same { left: None }) }
+            }
+            Command::Read { op, known: None, .. } | Command::Make { op, .. } => {
+                let content = Granted::Fields(Arc::default());
+                let new = Reading::New { version: Version::from("1"), content, left: None };
+                Event::Read { op, sent, result: Ok(new) }
             }
             Command::Probe { op, credential, .. } => {
                 Event::Probed { op, result: servers.role(&credential) }

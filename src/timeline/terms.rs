@@ -26,7 +26,7 @@ pub(super) async fn learn(
     say: &mut impl FnMut(&str),
 ) -> Result<Terms, Error> {
     let token = made.login(vault).await.map_err(Error::Failed)?;
-    say(&format!("logged in to `{}`", config.vault.address));
+    say(&format!("logged in to `{}`", config.vault().map_err(Error::Failed)?.address));
     let mut terms = Terms { token: unlimited(&token), leases: Default::default() };
     for (name, policy) in &config.policy.secrets {
         let (SecretPolicy::Leased(leased), Some(source)) = (policy, config.sources.get(name))

@@ -170,7 +170,7 @@ fn bad_request(operation: Operation, errors: &[String]) -> Class {
                 Class::Ours
             }
         }
-        Operation::Issue => {
+        Operation::Issue | Operation::Read => {
             let unknown = lines(errors).any(|line| line.starts_with("unknown role"));
             if unknown { Class::Missing } else { Class::Ours }
         }
@@ -179,8 +179,7 @@ fn bad_request(operation: Operation, errors: &[String]) -> Class {
         | Operation::RevokeToken
         | Operation::CreateToken
         | Operation::ListLeases
-        | Operation::ReadMetadata
-        | Operation::Read => Class::Ours,
+        | Operation::ReadMetadata => Class::Ours,
     }
 }
 

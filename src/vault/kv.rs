@@ -4,6 +4,7 @@
 //! secret to learn that nothing changed, where the policy allows to ask for the metadata.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::agent::event::Reading;
 use crate::error::{Class, Failure};
+use crate::lease::Granted;
 use crate::secret::Secret;
 use crate::snapshot::Version;
 use crate::vault::answer::Envelope;
@@ -72,7 +74,7 @@ impl Vault {
         let (mount, path) = (names::path("mount", mount)?, names::path("path", path)?);
         if let Some(known) = known {
             match self.is_current(token, (&mount, &path), version, known).await {
-                Ok(true) => return Ok(Reading::Same),
+                Ok(true) => return Ok(Reading::Same { left: None }),
                 Ok(false) => {}
                 Err(failure) if failure.class == Class::Denied => {}
                 Err(failure) => return Err(failure),
@@ -140,8 +142,8 @@ fn reading(
     };
     let version: Version = metadata.version.to_string().into();
     if known == Some(&version) {
-        return Ok(Reading::Same);
+        return Ok(Reading::Same { left: None });
     }
     let fields = data.into_iter().map(|(name, value)| (name, field(value))).collect();
-    Ok(Reading::New { version, fields })
+    Ok(Reading::New { version, content: Granted::Fields(Arc::new(fields)), left: None })
 }

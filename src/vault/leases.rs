@@ -51,7 +51,9 @@ struct Login {
     password: Option<Secret>,
 }
 
-fn some_secret<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Secret>, D::Error> {
+pub(super) fn some_secret<'de, D: serde::Deserializer<'de>>(
+    input: D,
+) -> Result<Option<Secret>, D::Error> {
     stored::deserialize(input).map(Some)
 }
 
@@ -91,7 +93,9 @@ impl Vault {
                 self.grant(&call, token, answer, data).await
             }
             Source::Kv { mount, path, .. } => read_not_leased(&format!("{mount}/{path}")),
+            Source::Static { mount, role } => read_not_leased(&format!("{mount}/{role}")),
             Source::Plain { path } => read_not_leased(path),
+            Source::Certificate(request) => Err(request.only_made()),
         }
     }
 

@@ -81,6 +81,11 @@ impl Wire {
         self.clock.now()
     }
 
+    /// What the wall clock shows, since 1970.
+    pub(super) fn wall(&self) -> Duration {
+        Duration::from_micros(self.clock.wall_micros(self.clock.now()))
+    }
+
     pub(super) fn address(&self) -> &str {
         &self.address
     }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const VOCABULARY: &[&str] = &["time", "secret", "error"];
 const DECISIONS: &[&str] = &["snapshot", "lease", "agent", "render", "audit"];
 const EFFECTS: &[&str] = &[
-    "vault", "postgres", "state", "publish", "watch", "notice", "process", "metrics", "logs",
-    "server", "client",
+    "vault", "local", "postgres", "state", "publish", "watch", "notice", "process", "metrics",
+    "logs", "server", "client",
 ];
 const WIRING: &[&str] =
     &["config", "driver", "app", "timeline", "rehearsal", "doctor", "cli", "main", "lib"];
@@ -20,8 +20,9 @@ const BETWEEN_EFFECTS: &[(&str, &str)] = &[
     ("notice", "logs"),    // it tells what a command printed
 ];
 
-/// Modules that may read the text of a secret.
-const EXPOSERS: &[&str] = &["secret", "render", "vault", "postgres", "state"];
+/// Modules that may read the text of a secret. `snapshot` makes a keyed hash of it, by which a value
+/// is known again; `local` looks whether what it read is a number.
+const EXPOSERS: &[&str] = &["secret", "snapshot", "render", "vault", "local", "postgres", "state"];
 
 /// Modules that may start a task. In `postgres` it is what is under way before a command or after
 /// it; both end with the `Database` that holds them.

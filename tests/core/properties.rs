@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold::agent::{
-    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy, Until,
+    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, Refresh, SecretPolicy, Until,
 };
 use leasehold::audit::event::Record;
 use leasehold::error::{Class, Failure};
@@ -34,7 +34,7 @@ enum Act {
     Drift,
 }
 
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "login",
     "lookup-token",
     "renew-token",
@@ -45,6 +45,7 @@ const KINDS: [&str; 13] = [
     "lookup-lease",
     "revoke-lease",
     "read",
+    "make",
     "probe",
     "count",
     "deliver",
@@ -126,15 +127,18 @@ fn policy(setting: &Setting) -> Policy {
         rotate_every: setting.rotate_every.map(Duration::from_secs),
         lookup: Duration::from_secs(5),
     };
-    let mail = PolledPolicy {
-        source: "secret/mail".into(),
-        required: false,
-        poll: Duration::from_secs(15),
+    let polled = |source: &str, refresh| {
+        let (source, gives) = (source.into(), Gives::Fields);
+        let connection = None;
+        SecretPolicy::Polled(PolledPolicy { source, required: false, gives, connection, refresh })
     };
+    let mail = polled("secret/mail", Refresh::Asked(Duration::from_secs(15)));
+    let tls = polled("pki/issue/app", Refresh::Made);
     Policy {
         secrets: BTreeMap::from([
             (name("db"), SecretPolicy::Leased(db)),
-            (name("mail"), SecretPolicy::Polled(mail)),
+            (name("mail"), mail),
+            (name("tls"), tls),
         ]),
         targets: BTreeMap::from([(name("api"), BTreeSet::from([name("db"), name("mail")]))]),
         on_stop: OnStop::Revoke,
@@ -148,6 +152,7 @@ fn world(setting: &Setting) -> World {
     world.vault.children = !setting.seed.is_multiple_of(4);
     world.vault.ttl = Duration::from_secs(setting.ttl);
     world.vault.max = Duration::from_secs(setting.max);
+    world.values.life = Duration::from_secs(setting.ttl);
     if let Some(max) = setting.token_max {
         world.vault.token_ttl = Duration::from_secs(30);
         world.vault.token_max = Some(Duration::from_secs(max));

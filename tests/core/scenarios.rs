@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold::agent::{
-    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy, Until,
+    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, Refresh, SecretPolicy, Until,
 };
 use leasehold::error::{Class, Failure};
 use leasehold::snapshot::{Connection, SslMode};
@@ -69,11 +69,8 @@ fn play(script: &str) -> String {
             (None, ["secret", secret, "database", options @ ..]) => {
                 policy.secrets.insert(name(secret), SecretPolicy::Leased(leased(options)));
             }
-            (None, ["secret", secret, "kv", options @ ..]) => {
-                let required = !options.contains(&"optional");
-                let poll = Duration::from_secs(15);
-                let polled = PolledPolicy { source: (*secret).into(), required, poll };
-                policy.secrets.insert(name(secret), SecretPolicy::Polled(polled));
+            (None, ["secret", secret, kind @ ("kv" | "static" | "pki" | "file"), options @ ..]) => {
+                policy.secrets.insert(name(secret), polled(secret, kind, options));
             }
             (None, ["target", target, secrets @ ..]) => {
                 let secrets: BTreeSet<_> = secrets.iter().map(|secret| name(secret)).collect();
@@ -108,6 +105,9 @@ fn play(script: &str) -> String {
                 world.policy = world.policy.clone().publish_once(duration(span));
             }
             (Some(world), ["serve"]) => world.policy.until = Until::Stopped,
+            (Some(world), ["secret", secret, kind @ "pki", options @ ..]) => {
+                world.policy.secrets.insert(name(secret), polled(secret, kind, options));
+            }
             (Some(world), ["stop"]) => world.stop(),
             (Some(world), ["jump", span]) => world.jump(duration(span)),
             (Some(world), words) => set(world, &words.join(" ")),
@@ -139,6 +139,9 @@ fn set(world: &mut World, line: &str) {
                     "revokes" => world.vault.revokes = value == "yes",
                     "token" => world.vault.token_ttl = duration(value),
                     "token_max" => world.vault.token_max = Some(duration(value)),
+                    "certificate" => world.values.life = duration(value),
+                    "password" => world.values.period = duration(value),
+                    "late" => world.values.late = duration(value),
                     other => panic!("vault {other}"),
                 }
             }
@@ -171,6 +174,7 @@ fn set(world: &mut World, line: &str) {
         ["revoke", "tokens"] => world.kill_tokens(),
         ["revoke", "leases"] => world.kill_leases(),
         ["kv", secret, "delete"] => world.write_kv(secret, None),
+        ["file", secret, version] => world.write_file(secret, version.parse().ok()),
         ["kv", secret, version] => world.write_kv(secret, version.parse().ok()),
         ["answers", "lost"] => world.weather.hears = true,
         ["answers", "take", span] => world.weather.takes = Some(duration(span)),
@@ -184,6 +188,25 @@ fn set(world: &mut World, line: &str) {
         }
         other => panic!("no such line: {other:?}"),
     }
+}
+
+fn polled(secret: &str, kind: &str, options: &[&str]) -> SecretPolicy {
+    let poll = Duration::from_secs(15);
+    let (gives, refresh) = match kind {
+        "kv" => (Gives::Fields, Refresh::Asked(poll)),
+        "static" => (Gives::Login, Refresh::Asked(poll)),
+        "pki" => (Gives::Fields, Refresh::Made),
+        "file" => (Gives::Fields, Refresh::Local(poll)),
+        other => panic!("kind {other}"),
+    };
+    let source = options.iter().find_map(|option| option.strip_prefix("of=")).unwrap_or(secret);
+    SecretPolicy::Polled(PolledPolicy {
+        source: source.into(),
+        required: !options.contains(&"optional"),
+        gives,
+        connection: None,
+        refresh,
+    })
 }
 
 fn leased(options: &[&str]) -> LeasedPolicy {

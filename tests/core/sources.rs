@@ -8,7 +8,8 @@ use std::time::Duration;
 use leasehold::agent::command::Command;
 use leasehold::agent::event::{Event, Op, Reading, Token, TokenTerm, Unwrapped, Visible};
 use leasehold::agent::{
-    Agent, Confirm, Gives, Kept, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy, Until,
+    Agent, Confirm, Gives, Kept, LeasedPolicy, OnStop, Policy, PolledPolicy, Refresh, SecretPolicy,
+    Until,
 };
 use leasehold::audit::event::Record;
 use leasehold::error::{Class, Failure};
@@ -31,8 +32,13 @@ fn adopt(name: &str, secret: SecretPolicy, kept: Kept) -> Agent {
 }
 
 fn agent(kept: Kept) -> Agent {
-    let mail =
-        PolledPolicy { source: "kv/mail".into(), required: true, poll: Duration::from_secs(15) };
+    let mail = PolledPolicy {
+        source: "kv/mail".into(),
+        required: true,
+        gives: Gives::Fields,
+        connection: None,
+        refresh: Refresh::Asked(Duration::from_secs(15)),
+    };
     adopt("mail", SecretPolicy::Polled(mail), kept)
 }
 
@@ -75,7 +81,7 @@ fn what_turns_out_to_be_leased_is_not_read_again() {
         Some(*op)
     });
     let result = Ok(Reading::Leased(Failure::new(Class::Ours, "it is a lease")));
-    let mut commands = agent.handle(START, Event::Read { op: op.unwrap(), result });
+    let mut commands = agent.handle(START, Event::Read { op: op.unwrap(), sent: START, result });
     let stopped =
         |command: &Command| matches!(command, Command::Record(Record::ReadStopped { .. }));
     assert!(commands.iter().any(stopped), "{commands:?}");

@@ -12,6 +12,8 @@ mod perform;
 mod promises;
 #[path = "world/service.rs"]
 mod service;
+#[path = "world/values.rs"]
+mod values;
 #[path = "world/vault.rs"]
 mod vault;
 #[path = "world/weather.rs"]
@@ -24,15 +26,16 @@ use std::time::Duration;
 
 use leasehold::agent::command::{Command, TargetName};
 use leasehold::agent::event::Event;
-use leasehold::agent::{Agent, Kept, Policy, SecretPolicy};
+use leasehold::agent::{Agent, Kept, Policy};
 use leasehold::audit::event::Record;
 use leasehold::error::{Class, Failure};
 use leasehold::lease::RoleId;
 use leasehold::secret::Secret;
-use leasehold::snapshot::{Content, Generation, SecretName, Snapshot, Version};
+use leasehold::snapshot::{Content, Generation, SecretName, Snapshot, Value, Version};
 use leasehold::time::Moment;
 
 use promises::Ledger;
+use values::Values;
 use weather::Fate;
 pub use weather::Weather;
 
@@ -83,6 +86,7 @@ pub struct World {
     pub dies_in: Option<usize>,
     idle_turns: usize,
     pub vault: Vault,
+    pub values: Values,
     pub database: Database,
     pub app: App,
     pub faults: BTreeMap<String, VecDeque<Failure>>,
@@ -113,7 +117,6 @@ pub struct Vault {
     parents: BTreeMap<String, String>,
     leases: BTreeMap<String, Lease>,
     pub issues: Vec<Moment>,
-    kv: BTreeMap<SecretName, Option<u64>>,
     next: u64,
     next_child: u64,
     /// Until then nothing ends by itself.
@@ -188,10 +191,6 @@ const BEGIN: u64 = 1_000_000_000_000;
 impl World {
     pub fn new(policy: Policy, seed: u64) -> Self {
         let seconds = Duration::from_secs;
-        let kv = policy.secrets.iter().filter_map(|(name, secret)| match secret {
-            SecretPolicy::Polled(_) => Some((name.clone(), Some(1))),
-            SecretPolicy::Leased(_) => None,
-        });
         Self {
             now: Moment::from_micros(BEGIN),
             vault: Vault {
@@ -210,11 +209,11 @@ impl World {
                 parents: BTreeMap::new(),
                 leases: BTreeMap::new(),
                 issues: Vec::new(),
-                kv: kv.collect(),
                 next: 0,
                 next_child: 0,
                 quiet_until: Moment::from_micros(0),
             },
+            values: Values::new(&policy, Moment::from_micros(BEGIN)),
             policy,
             out: String::new(),
             verbose: true,
@@ -507,15 +506,21 @@ impl World {
         self.visible.is_some()
     }
 
-    /// Whether what readers see works, for every leased secret in it.
+    /// Whether what readers see works, every secret in it.
     pub fn works(&self) -> bool {
         let Some(visible) = &self.visible else { return false };
-        visible.secrets.values().all(|value| match &value.content {
-            Content::Fields(_) => true,
-            Content::Database { .. } => {
+        visible.secrets.iter().all(|(name, value)| self.is_alive(name, value))
+    }
+
+    /// Whether what readers see of a secret works.
+    fn is_alive(&self, name: &SecretName, value: &Value) -> bool {
+        match (&value.content, self.polled(name)) {
+            (_, Some(policy)) => self.is_good(name, &policy, &value.version),
+            (Content::Fields(_), None) => true,
+            (Content::Database { .. }, None) => {
                 self.lease_by(&value.version).is_some_and(|(_, lease)| lease.life.alive)
             }
-        })
+        }
     }
 
     pub fn count_records(&self, wanted: impl Fn(&Record) -> bool) -> usize {

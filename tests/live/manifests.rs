@@ -106,8 +106,15 @@ const RESTRICTED: &[Control] = &[
         name: "volume types",
         broken: |pod| {
             let allowed = BTreeSet::from([
-                "name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral",
-                "persistentVolumeClaim", "projected", "secret",
+                "name",
+                "configMap",
+                "csi",
+                "downwardAPI",
+                "emptyDir",
+                "ephemeral",
+                "persistentVolumeClaim",
+                "projected",
+                "secret",
             ]);
             let known = |volume: &&Value| {
                 volume.as_object().unwrap().keys().all(|key| allowed.contains(key.as_str()))
@@ -163,7 +170,8 @@ const OURS: &[Control] = &[
         name: "no token of the cluster's",
         broken: |pod| {
             let automatic = pod["automountServiceAccountToken"] != false;
-            let tokens = list(pod, "volumes").flat_map(|volume| list(&volume["projected"], "sources"));
+            let tokens =
+                list(pod, "volumes").flat_map(|volume| list(&volume["projected"], "sources"));
             let open = tokens.map(|source| &source["serviceAccountToken"]["audience"]);
             let open = open.filter(|audience| audience.is_null()).map(|_| "no audience".to_owned());
             automatic.then(|| "mounted".to_owned()).into_iter().chain(open).collect()
@@ -267,7 +275,11 @@ const SPOILED: &[(&str, &str, &str)] = &[
     ("secrets in memory, with a limit", "/volumes/3/emptyDir", "{}"),
     ("no swap", "/initContainers/0/resources/limits/memory", "\"64Mi\""),
     ("the service cannot write what it reads", "/containers/0/volumeMounts/1/readOnly", "false"),
-    ("the service has no state and no way into Vault", "/containers/0/volumeMounts/1/name", "\"state\""),
+    (
+        "the service has no state and no way into Vault",
+        "/containers/0/volumeMounts/1/name",
+        "\"state\"",
+    ),
     ("no subPath, which shows old files", "/containers/0/volumeMounts/1/subPath", "\"app\""),
     (
         "the service is another user than the agent",

@@ -64,6 +64,7 @@ pub(crate) fn every_record() -> Vec<Record> {
         Record::EndFailed { secret: secret(), lease: lease(), failure: failure() },
         Record::RevokeDenied { secret: secret(), lease: lease(), failure: failure() },
         Record::ValueRead { secret: secret(), version: "3".into() },
+        Record::ValueEnded { secret: secret(), version: "3".into() },
         Record::ReadFailed { secret: secret(), failure: failure(), stale: true },
         Record::ReadStopped { secret: secret(), failure: failure() },
         Record::RehearsalFailed { failure: failure(), retry_in },
@@ -116,6 +117,7 @@ fn what_may_cost_the_app_its_credentials_is_an_error() {
             "session_lost",
             "lease_lost",
             "grace_violated",
+            "value_ended",
             "read_stopped",
             "publish_failed",
             "tampered"

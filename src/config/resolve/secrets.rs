@@ -1,23 +1,26 @@
 //! `secrets`: where each comes from and how it is kept fresh.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::command::TargetName;
-use crate::agent::{Confirm, Gives, LeasedPolicy, PolledPolicy, SecretPolicy};
+use crate::agent::{Confirm, Gives, LeasedPolicy, PolledPolicy, Refresh, SecretPolicy};
 use crate::config::raw::{Keys, Section, shown};
 use crate::config::resolve::connection;
-use crate::config::resolve::sources::{self, Had, SHORTEST_POLL};
+use crate::config::resolve::sources::{self, Had, Place, SHORTEST_POLL};
 use crate::config::value;
 use crate::snapshot::{Connection, SecretName, Value};
-use crate::vault::Source;
+use crate::vault::{CERTIFICATE_FIELDS, CertificateRequest, Source};
 
 pub(super) const KEYS: Keys = Keys {
     known: &[
         "database",
         "kv",
         "read",
+        "pki",
+        "file",
         "connection",
         "confirm",
         "grace",
@@ -27,7 +30,7 @@ pub(super) const KEYS: Keys = Keys {
         "required",
         "enabled",
     ],
-    later: &["keyset", "pki", "file"],
+    later: &["keyset"],
 };
 
 /// Keys that only mean something for a lease.
@@ -43,22 +46,24 @@ pub(super) struct Secrets {
     named: BTreeMap<SecretName, Option<Entry>>,
     /// Those with `enabled: false`.
     disabled: BTreeSet<SecretName>,
+    /// Those that are a `file`, right or wrong.
+    files: BTreeSet<SecretName>,
 }
 
 struct Entry {
-    source: Source,
+    place: Place,
     required: bool,
+    gives: Gives,
+    connection: Option<Arc<Connection>>,
     kind: Kind,
 }
 
 enum Kind {
     Leased(Leased),
-    Polled { poll: Duration },
+    Polled(Refresh),
 }
 
 struct Leased {
-    gives: Gives,
-    connection: Option<Arc<Connection>>,
     confirm: Option<Confirm>,
     grace: Duration,
     unconfirmed_after: Option<Duration>,
@@ -77,6 +82,9 @@ pub(super) fn resolve(top: &Section<'_>) -> Secrets {
         let name = SecretName::from(name.as_str());
         let below = section.below(&name, node, KEYS);
         let entry = entry(&below);
+        if sources::is_file(&below) {
+            secrets.files.insert(name.clone());
+        }
         if below.boolean("enabled", true) {
             secrets.named.insert(name, entry);
         } else {
@@ -124,48 +132,68 @@ impl Secrets {
         self.named.keys().filter(|name| !self.disabled.contains(*name))
     }
 
+    /// Whether any comes from Vault, as far as is known.
+    pub(super) fn need_vault(&self) -> bool {
+        let mut enabled = self.enabled().peekable();
+        enabled.peek().is_none() || enabled.any(|name| !self.files.contains(name))
+    }
+
+    fn entry(&self, name: &str) -> Option<&Entry> {
+        self.named.get(name)?.as_ref()
+    }
+
     /// Whether `name` is known to be something else than a database login with a connection.
     pub(super) fn has_no_connection(&self, name: &str) -> bool {
-        match self.named.get(name) {
-            Some(Some(Entry { kind: Kind::Leased(leased), .. })) => leased.connection.is_none(),
-            Some(Some(Entry { kind: Kind::Polled { .. }, .. })) => true,
-            Some(None) | None => false,
-        }
+        self.entry(name).is_some_and(|entry| entry.connection.is_none())
     }
 
     /// Whether `name` is known to be something else than a database login.
     pub(super) fn is_no_login(&self, name: &str) -> bool {
-        match self.named.get(name) {
-            Some(Some(entry)) => match &entry.kind {
-                Kind::Leased(leased) => leased.gives != Gives::Login,
-                Kind::Polled { .. } => true,
-            },
-            Some(None) | None => false,
-        }
+        self.entry(name).is_some_and(|entry| entry.gives != Gives::Login)
     }
 
-    /// A value for each login that is right so far, to try files out with.
+    /// A value for each of which the fields are known, and that is right so far, to try files out
+    /// with.
     pub(super) fn stand_ins(&self) -> BTreeMap<SecretName, Value> {
-        let login = |(name, entry): (&SecretName, &Option<Entry>)| {
-            let Kind::Leased(leased) = &entry.as_ref()?.kind else { return None };
-            if leased.gives != Gives::Login {
-                return None;
+        let known = |(name, entry): (&SecretName, &Option<Entry>)| {
+            let entry = entry.as_ref()?;
+            match (entry.gives, &entry.place) {
+                (Gives::Login, _) => {}
+                (Gives::Fields, Place::Vault(Source::Certificate(_))) => {
+                    return Some((name.clone(), Value::stand_in_of(CERTIFICATE_FIELDS)));
+                }
+                (Gives::Fields, _) => return None,
             }
             let right = |connection: &Connection| {
                 !connection.hosts.is_empty()
                     && connection.port != 0
                     && !connection.dbname.is_empty()
             };
-            let right = leased.connection.as_deref().is_none_or(right);
-            right.then(|| (name.clone(), Value::stand_in(leased.connection.clone())))
+            let right = entry.connection.as_deref().is_none_or(right);
+            right.then(|| (name.clone(), Value::stand_in(entry.connection.clone())))
         };
-        self.named.iter().filter_map(login).collect()
+        self.named.iter().filter_map(known).collect()
     }
 
-    /// Where each comes from.
+    /// Where in Vault each comes from that comes from there.
     pub(super) fn sources(&self) -> BTreeMap<SecretName, Source> {
+        self.places(|place| match place {
+            Place::Vault(source) => Some(source.clone()),
+            Place::File(_) => None,
+        })
+    }
+
+    /// The file of each that comes from one.
+    pub(super) fn local(&self) -> BTreeMap<SecretName, PathBuf> {
+        self.places(|place| match place {
+            Place::File(path) => Some(path.clone()),
+            Place::Vault(_) => None,
+        })
+    }
+
+    fn places<T>(&self, wanted: impl Fn(&Place) -> Option<T>) -> BTreeMap<SecretName, T> {
         let known = |(name, entry): (&SecretName, &Option<Entry>)| {
-            Some((name.clone(), entry.as_ref()?.source.clone()))
+            Some((name.clone(), wanted(&entry.as_ref()?.place)?))
         };
         self.named.iter().filter_map(known).collect()
     }
@@ -180,22 +208,25 @@ impl Secrets {
         for (name, entry) in &self.named {
             let Some(entry) = entry else { continue };
             let told = wants.values().any(|secrets| secrets.contains(name));
-            let required = entry.required;
-            let source = in_words(&entry.source);
-            let policy = match &entry.kind {
+            let Entry { place, required, gives, connection, kind } = entry;
+            let (required, gives) = (*required, *gives);
+            let (source, connection) = (in_words(place), connection.clone());
+            let policy = match kind {
                 Kind::Leased(leased) => SecretPolicy::Leased(LeasedPolicy {
                     source,
                     required,
-                    gives: leased.gives,
-                    connection: leased.connection.clone(),
-                    confirm: confirm(top, name, leased, told),
+                    gives,
+                    confirm: confirm(top, name, leased.confirm, connection.is_some(), told),
+                    connection,
                     grace: leased.grace,
                     unconfirmed_after: leased.unconfirmed_after,
                     rotate_every: leased.rotate_every,
                     lookup: leased.lookup,
                 }),
-                Kind::Polled { poll } => {
-                    SecretPolicy::Polled(PolledPolicy { source, required, poll: *poll })
+                Kind::Polled(refresh) => {
+                    let refresh = *refresh;
+                    let polled = PolledPolicy { source, required, gives, connection, refresh };
+                    SecretPolicy::Polled(polled)
                 }
             };
             policies.insert(name.clone(), policy);
@@ -205,9 +236,27 @@ impl Secrets {
 }
 
 /// Where a secret comes from, so that another source reads otherwise.
-fn in_words(source: &Source) -> String {
+fn in_words(place: &Place) -> String {
+    let source = match place {
+        Place::Vault(source) => source,
+        Place::File(path) => return path.display().to_string(),
+    };
     match source {
         Source::Database { mount, role } => format!("{mount}/creds/{role}"),
+        Source::Static { mount, role } => format!("{mount}/static-creds/{role}"),
+        Source::Certificate(CertificateRequest {
+            mount,
+            role,
+            common_name,
+            alt_names,
+            ip_sans,
+            ttl,
+        }) => {
+            let also: String =
+                alt_names.iter().chain(ip_sans).map(|name| format!(" {name}")).collect();
+            let ttl = ttl.map(|ttl| format!(", for {}", value::duration_text(ttl)));
+            format!("{mount}/issue/{role} ({common_name}{also}{})", ttl.unwrap_or_default())
+        }
         Source::Leased { path } => format!("{path} (fields)"),
         Source::Kv { mount, path, version: None } => format!("{mount}/{path}"),
         Source::Kv { mount, path, version: Some(version) } => {
@@ -219,12 +268,18 @@ fn in_words(source: &Source) -> String {
 
 /// The evidence that is wanted: what the file says where it can be had, else the strongest that
 /// can.
-fn confirm(top: &Section<'_>, name: &str, leased: &Leased, told: bool) -> Confirm {
+fn confirm(
+    top: &Section<'_>,
+    name: &str,
+    wanted: Option<Confirm>,
+    connected: bool,
+    told: bool,
+) -> Confirm {
     let problem = |text: &str, hint: &str| {
         top.problem_hint(&format!("secrets.{name}.confirm"), text, hint);
     };
-    match leased.confirm {
-        Some(Confirm::Moved) if leased.connection.is_none() => {
+    match wanted {
+        Some(Confirm::Moved) if !connected => {
             problem("`moved` needs a `connection`", "sessions are counted there");
         }
         Some(Confirm::Told) if !told => {
@@ -232,9 +287,9 @@ fn confirm(top: &Section<'_>, name: &str, leased: &Leased, told: bool) -> Confir
         }
         Some(_) | None => {}
     }
-    match leased.confirm {
+    match wanted {
         Some(confirm) => confirm,
-        None if leased.connection.is_some() => Confirm::Moved,
+        None if connected => Confirm::Moved,
         None if told => Confirm::Told,
         None => Confirm::None,
     }
@@ -242,46 +297,48 @@ fn confirm(top: &Section<'_>, name: &str, leased: &Leased, told: bool) -> Confir
 
 fn entry(section: &Section<'_>) -> Option<Entry> {
     let required = section.boolean("required", true);
-    let (had, source) = sources::resolve(section)?;
+    let (had, place) = sources::resolve(section)?;
+    let gives = match had {
+        Had::Login | Had::SharedLogin(_) => Gives::Login,
+        Had::Leased | Had::Polled(_) => Gives::Fields,
+    };
+    if gives == Gives::Fields && section.has("connection") {
+        section.problem("connection", "only a `database` secret has it");
+        return None;
+    }
+    let connection = connection::resolve(section).map(Arc::new);
     let kind = match had {
-        Had::Login => {
-            let connection = connection::resolve(section).map(Arc::new);
-            Kind::Leased(leased(section, Gives::Login, connection))
+        Had::Login | Had::Leased => Kind::Leased(leased(section)),
+        Had::SharedLogin(refresh) => {
+            let text = "the old password of a static role ends as soon as there is a new one";
+            let hint = "leave it out; a role without `static: true` gives logins that overlap";
+            leased_only(section, text, hint);
+            Kind::Polled(refresh)
         }
-        Had::Leased | Had::Polled(_) if section.has("connection") => {
-            section.problem("connection", "only a `database` secret has it");
-            return None;
-        }
-        Had::Leased => Kind::Leased(leased(section, Gives::Fields, None)),
-        Had::Polled(poll) => {
-            for key in LEASED_ONLY.into_iter().filter(|key| section.has(key)) {
-                let hint = "leave it out; a path of `read` whose answers are leases wants \
-                            `leased: true`";
-                section.problem_hint(key, "only a leased secret has it", hint);
-            }
-            Kind::Polled { poll }
+        Had::Polled(refresh) => {
+            let hint = "leave it out; a path of `read` whose answers are leases wants \
+                        `leased: true`";
+            leased_only(section, "only a leased secret has it", hint);
+            Kind::Polled(refresh)
         }
     };
-    Some(Entry { source: source?, required, kind })
+    Some(Entry { place: place?, required, gives, connection, kind })
 }
 
-fn leased(section: &Section<'_>, gives: Gives, connection: Option<Arc<Connection>>) -> Leased {
-    let whole = |key: &str| {
-        let span = section.duration(key, SECOND)?;
-        if span.subsec_nanos() != 0 {
-            section.problem(key, "must be whole seconds");
-        }
-        Some(span)
-    };
-    let grace = whole("grace").unwrap_or(Duration::from_secs(300));
+fn leased_only(section: &Section<'_>, text: &str, hint: &str) {
+    for key in LEASED_ONLY.into_iter().filter(|key| section.has(key)) {
+        section.problem_hint(key, text, hint);
+    }
+}
+
+fn leased(section: &Section<'_>) -> Leased {
+    let grace = section.whole_seconds("grace", SECOND).unwrap_or(Duration::from_secs(300));
     let unconfirmed_after = match section.text("unconfirmed_after").as_deref() {
         None | Some("never") => None,
         Some(_) => section.duration("unconfirmed_after", SECOND),
     };
     let words = [("moved", Confirm::Moved), ("told", Confirm::Told), ("none", Confirm::None)];
     Leased {
-        gives,
-        connection,
         confirm: section.choice("confirm", &words, &[]),
         grace,
         unconfirmed_after,

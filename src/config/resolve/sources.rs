@@ -1,22 +1,37 @@
-//! `database`, `kv` and `read`: where a secret comes from, and how often it is asked for.
+//! `database`, `kv`, `read`, `pki` and `file`: where a secret comes from, and how often it is asked
+//! for.
 //!
-//! Receives the section of a secret, gives its one source. Never asks Vault whether it is there.
+//! Receives the section of a secret, gives its one source. Never asks whether it is there.
 
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::agent::Refresh;
 use crate::config::raw::{Keys, Section, shown};
 use crate::config::value;
-use crate::vault::Source;
+use crate::vault::{CertificateRequest, Source};
 
-const ALL: [&str; 3] = ["database", "kv", "read"];
+const ALL: [&str; 5] = ["database", "kv", "read", "pki", "file"];
 
-const DATABASE: Keys = Keys { known: &["mount", "role"], later: &["static"] };
+const DATABASE: Keys = Keys { known: &["mount", "role", "static", "poll"], later: &[] };
 
 const KV: Keys = Keys { known: &["mount", "path", "engine", "version", "poll"], later: &[] };
 
 const READ: Keys = Keys { known: &["path", "leased", "poll"], later: &[] };
 
+const PKI: Keys =
+    Keys { known: &["mount", "role", "common_name", "alt_names", "ip_sans", "ttl"], later: &[] };
+
+const FILE: Keys = Keys { known: &["path", "poll"], later: &[] };
+
 const POLL: Duration = Duration::from_secs(15);
+
+/// The kernel tells of changes; this is for file systems where it does not.
+const FILE_POLL: Duration = Duration::from_secs(5);
+
+/// Of a shorter life there would be less left than answers may take.
+const SHORTEST_CERTIFICATE: Duration = Duration::from_secs(5);
 
 /// A version never changes; it can only be deleted.
 const PINNED_POLL: Duration = Duration::from_secs(300);
@@ -28,20 +43,32 @@ pub(super) const SHORTEST_POLL: Duration = Duration::from_millis(100);
 pub(super) enum Had {
     /// A database login, leased.
     Login,
+    /// A database login that all share.
+    SharedLogin(Refresh),
     /// Fields, leased.
     Leased,
-    /// Fields, asked for this often.
-    Polled(Duration),
+    /// Fields.
+    Polled(Refresh),
+}
+
+/// Where it comes from.
+#[derive(Clone)]
+pub(super) enum Place {
+    Vault(Source),
+    File(PathBuf),
 }
 
 /// How the secret is had and, where that could be read, from where. `None` where it has no source,
 /// or several.
-pub(super) fn resolve(section: &Section<'_>) -> Option<(Had, Option<Source>)> {
+pub(super) fn resolve(section: &Section<'_>) -> Option<(Had, Option<Place>)> {
+    let vault = |(had, source): (Had, Option<Source>)| Some((had, source.map(Place::Vault)));
     let given: Vec<&str> = ALL.into_iter().filter(|source| section.has(source)).collect();
     match given[..] {
-        ["database"] => Some((Had::Login, database(&section.section("database", DATABASE)))),
-        ["kv"] => Some(kv(&section.section("kv", KV))),
-        ["read"] => Some(read(&section.section("read", READ))),
+        ["database"] => vault(database(&section.section("database", DATABASE))),
+        ["kv"] => vault(kv(&section.section("kv", KV))),
+        ["read"] => vault(read(&section.section("read", READ))),
+        ["pki"] => vault(pki(&section.section("pki", PKI))),
+        ["file"] => Some(file(&section.section("file", FILE))),
         [first, second, ..] => {
             let text = format!("must not stand beside `{first}`: a secret has one source");
             section.problem(second, text);
@@ -50,17 +77,65 @@ pub(super) fn resolve(section: &Section<'_>) -> Option<(Had, Option<Source>)> {
         // A source of a later version has been reported; one message is enough.
         _ if super::secrets::KEYS.later.iter().any(|key| section.has(key)) => None,
         _ => {
-            let hint = "give one of `database`, `kv`, `read`";
+            let hint = "give one of `database`, `kv`, `read`, `pki`, `file`";
             section.problem_hint("database", "missing: the secret has no source", hint);
             None
         }
     }
 }
 
-fn database(section: &Section<'_>) -> Option<Source> {
+/// Whether it is a `file`, right or wrong, and no other source.
+pub(super) fn is_file(section: &Section<'_>) -> bool {
+    ALL.into_iter().all(|source| section.has(source) == (source == "file"))
+}
+
+fn database(section: &Section<'_>) -> (Had, Option<Source>) {
     let role = path(section, "role");
     let mount = mount(section, "database");
-    Some(Source::Database { mount: mount?, role: role? })
+    let both = mount.zip(role);
+    if section.boolean("static", false) {
+        let poll = section.duration("poll", SHORTEST_POLL).unwrap_or(POLL);
+        let source = both.map(|(mount, role)| Source::Static { mount, role });
+        return (Had::SharedLogin(Refresh::Asked(poll)), source);
+    }
+    not_polled(section, "a leased login is not polled");
+    (Had::Login, both.map(|(mount, role)| Source::Database { mount, role }))
+}
+
+fn not_polled(section: &Section<'_>, text: &str) {
+    if section.has("poll") {
+        let hint = "`lookup` of the secret says how often its lease is looked at";
+        section.problem_hint("poll", text, hint);
+    }
+}
+
+fn pki(section: &Section<'_>) -> (Had, Option<Source>) {
+    let role = path(section, "role");
+    let mount = mount(section, "pki");
+    section.require("common_name");
+    let common_name = section.expanded("common_name");
+    let alt_names = section.expanded_list("alt_names").unwrap_or_default();
+    let ip_sans = section.expanded_list("ip_sans").unwrap_or_default();
+    for text in ip_sans.iter().filter(|text| text.parse::<IpAddr>().is_err()) {
+        section.problem("ip_sans", format!("not an IP address: `{}`", shown(text)));
+    }
+    for name in alt_names.iter().chain(&common_name).filter(|name| name.contains([',', ' '])) {
+        let key = if common_name.as_ref() == Some(name) { "common_name" } else { "alt_names" };
+        section.problem(key, format!("not a name: `{}`", shown(name)));
+    }
+    let ttl = section.whole_seconds("ttl", SHORTEST_CERTIFICATE);
+    let request = || {
+        let (mount, role, common_name) = (mount?, role?, common_name?);
+        Some(CertificateRequest { mount, role, common_name, alt_names, ip_sans, ttl })
+    };
+    (Had::Polled(Refresh::Made), request().map(Source::Certificate))
+}
+
+fn file(section: &Section<'_>) -> (Had, Option<Place>) {
+    section.require("path");
+    let path = section.file("path").map(Place::File);
+    let poll = section.duration("poll", SHORTEST_POLL).unwrap_or(FILE_POLL);
+    (Had::Polled(Refresh::Local(poll)), path)
 }
 
 fn kv(section: &Section<'_>) -> (Had, Option<Source>) {
@@ -84,7 +159,7 @@ fn kv(section: &Section<'_>) -> (Had, Option<Source>) {
         1 => Source::Plain { path: format!("{mount}/{path}") },
         _ => Source::Kv { mount, path, version },
     });
-    (Had::Polled(poll), source)
+    (Had::Polled(Refresh::Asked(poll)), source)
 }
 
 fn read(section: &Section<'_>) -> (Had, Option<Source>) {
@@ -93,14 +168,11 @@ fn read(section: &Section<'_>) -> (Had, Option<Source>) {
         section.problem("path", "must begin with the mount, without `v1/`");
     }
     if section.boolean("leased", false) {
-        if section.has("poll") {
-            let hint = "`lookup` of the secret says how often its lease is looked at";
-            section.problem_hint("poll", "a leased path is not polled", hint);
-        }
+        not_polled(section, "a leased path is not polled");
         return (Had::Leased, path.map(|path| Source::Leased { path }));
     }
     let poll = section.duration("poll", SHORTEST_POLL).unwrap_or(POLL);
-    (Had::Polled(poll), path.map(|path| Source::Plain { path }))
+    (Had::Polled(Refresh::Asked(poll)), path.map(|path| Source::Plain { path }))
 }
 
 /// The mount at `mount`, `default` where there is none.

@@ -10,8 +10,14 @@ const KEYS: Keys = Keys {
     later: &[],
 };
 
-/// The settings, or nothing where a problem was written down.
-pub(super) fn resolve(top: &Section<'_>) -> Option<Settings> {
+/// The settings, or nothing where a problem was written down. Where they are not `needed` there may
+/// be none; what the file says must be right all the same.
+pub(super) fn resolve_needed(top: &Section<'_>, needed: bool) -> Option<Option<Settings>> {
+    let written = top.get("vault").is_some_and(|section| !section.is_given());
+    if needed || written { resolve(top).map(Some) } else { Some(None) }
+}
+
+fn resolve(top: &Section<'_>) -> Option<Settings> {
     let section = top.section("vault", KEYS);
     let address = address(&section);
     let namespace = section.optional("namespace").unwrap_or_default();

@@ -8,7 +8,7 @@ fn vault(vault: &str) -> String {
 }
 
 fn auth(auth: &str) -> Auth {
-    good(&vault(&format!("address: 'https://v', auth: {{ {auth} }}")), &[]).vault.auth
+    good(&vault(&format!("address: 'https://v', auth: {{ {auth} }}")), &[]).vault.unwrap().auth
 }
 
 #[test]

@@ -44,7 +44,7 @@ log: { level: verbose }
             "  publish.mode: must be in quotes",
             "    hint: write it as \"0440\": without quotes YAML reads a number in base ten",
             "  secrets.db.database: missing: the secret has no source",
-            "    hint: give one of `database`, `kv`, `read`",
+            "    hint: give one of `database`, `kv`, `read`, `pki`, `file`",
             "  secrets.db.databse: unknown key",
             "    hint: did you mean `database`?",
             "  secrets.key.keyset: not in this version",
@@ -342,13 +342,13 @@ notify: [{ name: a, http: { url: 'http://127.0.0.1/', signing_key_file: '${NO:-}
 ";
     let text = format!("{text}{PUBLISH}");
     let config = good(&text, &[]);
-    assert_eq!((config.vault.namespace.as_str(), &config.vault.ca_cert), ("", &None));
+    assert_eq!((vault(&config).namespace.as_str(), &vault(&config).ca_cert), ("", &None));
     let connection = leased(&config, "db").connection.unwrap();
     assert_eq!((connection.sslmode, &connection.sslrootcert), (SslMode::VerifyFull, &None));
 
     let config = good(&text, &[("NO", "/set")]);
-    assert_eq!(config.vault.namespace, "/set");
-    assert_eq!(config.vault.ca_cert, Some(PathBuf::from("/set")));
+    assert_eq!(vault(&config).namespace, "/set");
+    assert_eq!(vault(&config).ca_cert, Some(PathBuf::from("/set")));
     let connection = leased(&config, "db").connection.unwrap();
     assert_eq!(connection.sslrootcert.as_deref(), Some("/set"));
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, PolledPolicy, Until};
+use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, PolledPolicy, Refresh, Until};
 
 const HOUR: u64 = 3600;
 
@@ -21,8 +21,13 @@ fn policy(grace: u64, rotate_every: Option<u64>) -> Policy {
         rotate_every: rotate_every.map(seconds),
         lookup: seconds(1),
     };
-    let polled =
-        PolledPolicy { source: "secret/mail".to_owned(), required: true, poll: seconds(1) };
+    let polled = PolledPolicy {
+        source: "secret/mail".to_owned(),
+        required: true,
+        gives: Gives::Fields,
+        connection: None,
+        refresh: Refresh::Asked(seconds(1)),
+    };
     let db = SecretName::from("db");
     Policy {
         secrets: BTreeMap::from([

@@ -23,7 +23,7 @@ pub enum Ending {
     Stopped,
 }
 
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "login",
     "create-token",
     "lookup-token",
@@ -34,6 +34,7 @@ const KINDS: [&str; 15] = [
     "lookup-lease",
     "revoke-lease",
     "read",
+    "make",
     "probe",
     "count",
     "deliver",

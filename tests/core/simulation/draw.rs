@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use leasehold::agent::{
-    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy, Until,
+    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, Refresh, SecretPolicy, Until,
 };
 use leasehold::snapshot::{Connection, SecretName, SslMode};
 
 use crate::world::{Weather, World, name};
 
 const LEASED: [&str; 3] = ["db", "reports", "audit"];
-const POLLED: [&str; 2] = ["mail", "maps"];
+const POLLED: [&str; 4] = ["mail", "maps", "shared", "tls"];
 const TARGETS: [&str; 3] = ["api", "worker", "pgbouncer"];
 
 /// How rough a run is.
@@ -92,6 +92,10 @@ pub fn world(setting: &Setting, seed: u64, rng: &mut Rng) -> World {
     let (ttl, max) = setting.roles.values().next().copied().unwrap_or_default();
     (world.vault.ttl, world.vault.max) = (ttl, max);
     world.vault.roles = setting.roles.clone();
+    // A restart takes less than a certificate has left when its successor is made.
+    world.values.life = setting.roles.values().map(|(ttl, _)| *ttl).max().unwrap_or_default();
+    world.values.period = ttl.max(Duration::from_secs(60));
+    world.values.late = Duration::from_millis(rng.u64(..5000));
     (world.vault.token_ttl, world.vault.token_max) = (setting.token_ttl, setting.token_max);
     world.vault.children = rng.u32(..5) > 0;
     world.strict = setting.strict;
@@ -107,11 +111,17 @@ fn policy(setting: &Setting, rng: &mut Rng) -> Policy {
         secrets.insert(secret.clone(), SecretPolicy::Leased(leased(*ttl, rng)));
     }
     let pace = setting.roles.values().map(|(ttl, _)| *ttl / 4).min().unwrap_or_default();
-    for secret in &POLLED[..rng.usize(..=POLLED.len())] {
+    for secret in POLLED {
+        if rng.bool() {
+            continue;
+        }
+        let poll = (2 * pace).max(Duration::from_secs(5));
         let polled = PolledPolicy {
             source: format!("secret/{secret}"),
             required: rng.bool(),
-            poll: (2 * pace).max(Duration::from_secs(5)),
+            gives: if secret == "shared" { Gives::Login } else { Gives::Fields },
+            connection: None,
+            refresh: if secret == "tls" { Refresh::Made } else { Refresh::Asked(poll) },
         };
         secrets.insert(name(secret), SecretPolicy::Polled(polled));
     }

@@ -17,6 +17,7 @@ pub struct Memory {
     pub sick: BTreeSet<SecretName>,
     pub count: usize,
     pub password: Option<Secret>,
+    pub key: Option<Secret>,
     pub values: BTreeMap<SecretName, Value>,
     pub versions: BTreeMap<SecretName, Version>,
     pub leases: BTreeSet<String>,

@@ -1,13 +1,14 @@
 //! Each promise broken on purpose, by a hand between the agent and the world: the simulation must
 //! see it within ten thousand rotations, and for the right reason.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold::agent::command::{Command, Notice};
 use leasehold::agent::event::{Event, Op, Reading};
 use leasehold::audit::event::Record;
 use leasehold::error::{Class, Failure};
-use leasehold::snapshot::{Content, Generation};
+use leasehold::snapshot::{Content, Field, Generation};
 use serde_json::Value;
 
 use super::meddlers::Hand;
@@ -82,9 +83,34 @@ const ALL: &[Sabotage] = &[
     }),
     sabotage(3, "what could not be read shows as fresh", "does not show as stale", || {
         Hand::on_event(|_, _, event| match event {
-            Event::Read { op, result: Err(_) } => Event::Read { op, result: Ok(Reading::Same) },
+            Event::Read { op, sent, result: Err(_) } => {
+                Event::Read { op, sent, result: Ok(Reading::Same { left: None }) }
+            }
             other => other,
         })
+    }),
+    sabotage(1, "certificate and key are of two", "half of another certificate", || {
+        Hand::on_publish(|memory, snapshot| {
+            for value in snapshot.secrets.values_mut() {
+                if let Content::Fields(fields) = &mut value.content
+                    && let Some(Field::Text(key)) = Arc::make_mut(fields).get_mut("private_key")
+                {
+                    let other = memory.key.replace(key.clone());
+                    *key = other.unwrap_or_else(|| key.clone());
+                }
+            }
+        })
+    }),
+    sabotage(4, "a certificate is believed longer than it is", "claims to live until", || {
+        Hand::on_event(|_, _, mut event| {
+            if let Event::Read { result: Ok(Reading::New { left, .. }), .. } = &mut event {
+                *left = left.map(|left| left * 3);
+            }
+            event
+        })
+    }),
+    sabotage(7, "a restart makes another certificate", "gets another certificate though", || {
+        Hand::on_state(|state| each_polled(state, |secret| secret["held"] = Value::Null))
     }),
     sabotage(4, "a term counts from its answer", "claims to live until", || {
         Hand::on_event(|_, now, event| match event {
@@ -232,7 +258,7 @@ const ALL: &[Sabotage] = &[
             }
         })
     }),
-    sabotage(7, "a restart gives a fresh budget", "more logins than its budget", || {
+    sabotage(7, "a restart gives a fresh budget", "makes more than its budget", || {
         Hand::on_state(|state| each_secret(state, |secret| secret["budget"]["left"] = 5.into()))
     }),
     sabotage(7, "two renewals of a lease are under way", "two requests at once: Lease", || {
@@ -279,6 +305,11 @@ const ALL: &[Sabotage] = &[
 
 fn each_secret(state: &mut Value, change: impl Fn(&mut Value)) {
     let secrets = state["leased"].as_object_mut().into_iter().flatten();
+    secrets.for_each(|(_, secret)| change(secret));
+}
+
+fn each_polled(state: &mut Value, change: impl Fn(&mut Value)) {
+    let secrets = state["polled"].as_object_mut().into_iter().flatten();
     secrets.for_each(|(_, secret)| change(secret));
 }
 

@@ -9,7 +9,13 @@ use super::World;
 
 /// What the driver does not begin while the state cannot be written.
 pub(super) fn waits_for_the_state(command: &Command) -> bool {
-    matches!(command, Command::Issue { .. } | Command::ShortenLease { .. } | Command::Publish(_))
+    matches!(
+        command,
+        Command::Issue { .. }
+            | Command::Make { .. }
+            | Command::ShortenLease { .. }
+            | Command::Publish(_)
+    )
 }
 
 /// Its completion instead.
@@ -18,6 +24,7 @@ pub(super) fn held_back(command: &Command, now: Moment, failure: Failure) -> Opt
         Command::Issue { op, secret, .. } => {
             Some(Event::Issued { op: *op, secret: secret.clone(), sent: now, result: Err(failure) })
         }
+        Command::Make { op, .. } => Some(Event::Read { op: *op, sent: now, result: Err(failure) }),
         Command::ShortenLease { op, .. } => {
             Some(Event::LeaseSeen { op: *op, sent: now, result: Err(failure) })
         }
@@ -42,14 +49,16 @@ pub(super) fn instead(world: &World, event: Event, failure: Failure) -> Event {
         }
         Event::LeaseSeen { op, sent, .. } => Event::LeaseSeen { op, sent, result: Err(failure) },
         Event::LeaseRevoked { op, .. } => Event::LeaseRevoked { op, result: Err(failure) },
-        Event::Read { op, .. } => Event::Read { op, result: Err(failure) },
+        Event::Read { op, sent, .. } => Event::Read { op, sent, result: Err(failure) },
         Event::Probed { op, .. } => Event::Probed { op, result: Err(failure) },
         Event::Counted { op, .. } => Event::Counted { op, result: Err(failure) },
         Event::Rehearsed { .. } => Event::Rehearsed { result: Err(failure) },
         Event::Published { .. } => Event::Published { result: Err(failure) },
         Event::Delivered { op, .. } => Event::Delivered { op, result: Err(failure) },
-        other @ (Event::Unwrapped { .. } | Event::Wake | Event::Drifted { .. } | Event::Stop) => {
-            other
-        }
+        other @ (Event::Unwrapped { .. }
+        | Event::Wake
+        | Event::FilesChanged
+        | Event::Drifted { .. }
+        | Event::Stop) => other,
     }
 }

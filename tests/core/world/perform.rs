@@ -57,6 +57,7 @@ impl World {
                 Command::LookupLease { op, lease, .. } => self.lookup_lease(op, lease),
                 Command::RevokeLease { op, lease, .. } => self.revoke_lease(op, lease),
                 Command::Read { op, secret, known, .. } => self.read(op, secret, known),
+                Command::Make { op, secret, token } => self.make(op, secret, token),
                 Command::Probe { op, secret, credential } => self.probe(op, &secret, credential),
                 Command::Count { op, roles, secret, .. } => self.count(op, secret, roles),
                 Command::Rehearse(_) => {
@@ -93,11 +94,12 @@ impl World {
         let answer = move |world: &mut World| {
             if !matches!(
                 kind,
-                "lookup-lease" | "lookup-token" | "read" | "probe" | "count" | "deliver"
+                "lookup-lease" | "lookup-token" | "read" | "file" | "probe" | "count" | "deliver"
             ) {
                 world.vault.quiet_until = world.now;
             }
-            let failure = if world.vault.up || matches!(kind, "probe" | "count" | "deliver") {
+            let elsewhere = matches!(kind, "file" | "probe" | "count" | "deliver");
+            let failure = if world.vault.up || elsewhere {
                 world.fault(kind).or_else(|| world.weather.fault(kind, subject.as_ref()))
             } else {
                 Some(again("connection refused"))

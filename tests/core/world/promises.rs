@@ -40,6 +40,7 @@ enum Kind {
     Lease,
     Shorten,
     Read,
+    Make,
     Probe,
     Count,
     Deliver,
@@ -94,6 +95,7 @@ fn subject(command: &Command) -> Option<(Op, Kind, String)> {
         | Command::LookupLease { op, lease, .. }
         | Command::RevokeLease { op, lease, .. } => (*op, Kind::Lease, text(lease)),
         Command::Read { op, secret, .. } => (*op, Kind::Read, secret.to_string()),
+        Command::Make { op, secret, .. } => (*op, Kind::Make, secret.to_string()),
         Command::Probe { op, credential, .. } => (*op, Kind::Probe, credential.username.clone()),
         Command::Count { op, secret, .. } => (*op, Kind::Count, secret.to_string()),
         Command::Deliver { op, target, .. } => (*op, Kind::Deliver, target.to_string()),
@@ -124,6 +126,7 @@ fn op(event: &Event) -> Option<Op> {
         | Event::Counted { op, .. }
         | Event::Delivered { op, .. } => Some(*op),
         Event::Wake
+        | Event::FilesChanged
         | Event::Unwrapped { .. }
         | Event::Rehearsed { .. }
         | Event::Published { .. }
@@ -140,6 +143,7 @@ impl World {
             Command::Issue { secret, .. }
             | Command::CreateToken { secret, .. }
             | Command::Read { secret, .. }
+            | Command::Make { secret, .. }
             | Command::Probe { secret, .. } => Some(secret.clone()),
             _ => None,
         };
@@ -230,7 +234,7 @@ impl World {
                 Ok(Reading::New { version, .. }) => {
                     self.ledger.read.insert(key.into(), version.clone());
                 }
-                Ok(Reading::Same | Reading::Leased(_)) => {}
+                Ok(Reading::Same { .. } | Reading::Leased(_)) => {}
                 Err(_) => self.ledger.stale = Some(key.into()),
             },
             _ => {}

@@ -1,13 +1,12 @@
-//! What Vault does: tokens, leases and KV, and how they end.
+//! What Vault does: tokens and leases, and how they end.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use leasehold::agent::event::{Event, LoginFailure, Op, Reading, Token, TokenTerm};
+use leasehold::agent::event::{Event, LoginFailure, Op, Token, TokenTerm};
 use leasehold::error::{Class, Failure};
 use leasehold::lease::{Grant, Granted, LeaseTerm, RoleId};
 use leasehold::secret::{Credential, Secret};
-use leasehold::snapshot::{Field, SecretName, Version};
+use leasehold::snapshot::SecretName;
 
 use super::{CHILD_MAX, Lease, Life, World};
 
@@ -269,29 +268,6 @@ impl World {
             };
             Event::LeaseRevoked { op, result }
         });
-    }
-
-    pub(super) fn read(&mut self, op: Op, secret: SecretName, known: Option<Version>) {
-        self.say(format!("read {secret}"));
-        self.later("read", move |world, failure| {
-            let result = match (failure, world.vault.kv.get(&secret).copied().flatten()) {
-                (Some(failure), _) => Err(failure),
-                (None, None) => Err(Failure::new(Class::Missing, "no such secret")),
-                (None, Some(version)) if known.as_deref() == Some(&*version.to_string()) => {
-                    Ok(Reading::Same)
-                }
-                (None, Some(version)) => {
-                    let value = Field::Text(Secret::new(format!("value-{version}")));
-                    let fields = BTreeMap::from([("value".to_owned(), value)]);
-                    Ok(Reading::New { version: version.to_string().into(), fields })
-                }
-            };
-            Event::Read { op, result }
-        });
-    }
-
-    pub fn write_kv(&mut self, secret: &str, version: Option<u64>) {
-        self.vault.kv.insert(secret.into(), version);
     }
 
     pub(super) fn expire(&mut self) {

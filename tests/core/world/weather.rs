@@ -54,8 +54,12 @@ impl Weather {
         let Some(rng) = self.rng.as_mut().filter(|_| !self.slow.is_zero()) else {
             return (LATENCY, Duration::ZERO);
         };
-        // Requests are given up after ten seconds, an issue after ninety.
-        let ceiling = self.slow.min(Duration::from_secs(if kind == "issue" { 90 } else { 10 }));
+        // Requests are given up after ten seconds, what makes something after ninety.
+        let ceiling = self.slow.min(Duration::from_secs(if matches!(kind, "issue" | "make") {
+            90
+        } else {
+            10
+        }));
         let mut draw = || {
             let share = if rng.u32(..12) == 0 { 0.5 } else { 0.005 };
             LATENCY / 2 + ceiling.mul_f64(share * rng.f64())
@@ -78,7 +82,7 @@ impl Weather {
 
     pub(super) fn fault(&mut self, kind: &str, subject: Option<&SecretName>) -> Option<Failure> {
         let rng = self.rng.as_mut()?;
-        if matches!(kind, "issue" | "read")
+        if matches!(kind, "issue" | "make" | "read")
             && let Some(class) = subject.and_then(|secret| self.sick.get(secret))
         {
             return Some(Failure::new(*class, "this secret is sick"));
@@ -106,9 +110,10 @@ fn classes(kind: &str) -> &'static [Class] {
         "create-token" => &[AGAIN, LATER, Unclear, Denied],
         "revoke-token" => &[AGAIN, LATER, Unclear],
         "renew-lease" | "revoke-lease" => &[AGAIN, LATER, Unclear, Denied],
-        "issue" => &[AGAIN, LATER, Unclear, Denied, Missing, Ours],
+        "issue" | "make" => &[AGAIN, LATER, Unclear, Denied, Missing, Ours],
         "lookup-lease" => &[AGAIN, LATER, Denied],
         "read" => &[AGAIN, LATER, Denied, Missing, Ours],
+        "file" => &[Missing, Ours],
         "probe" => &[AGAIN, AGAIN, AGAIN, Denied],
         "count" => &[AGAIN, Denied, Ours],
         "deliver" => &[AGAIN, LATER, Unclear, Denied, Missing, Ours],

@@ -75,7 +75,11 @@ struct World {
 }
 
 const SECRETS: &str = "
-secrets: { db: { database: { role: app } }, mail: { kv: { path: mail } } }
+secrets:
+  db: { database: { role: app } }
+  mail: { kv: { path: mail } }
+  shared: { database: { role: app, static: true } }
+  tls: { pki: { role: web, common_name: app } }
 publish: { directory: /run/leasehold/app, files: { app.env: { format: dotenv, secrets: [db] } } }
 ";
 
@@ -96,7 +100,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let config = super::load(text.as_bytes(), &[]).expect("a configuration").config;
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let vault = runtime.block_on(async {
-        Vault::new(&config.vault, b"key", Arc::new(|_, _, _| ())).expect("a client")
+        let settings = config.vault().expect("a vault");
+        Vault::new(settings, b"key", Arc::new(|_, _, _| ())).expect("a client")
     });
     World { runtime, server, vault, sources: config.sources }
 });
@@ -111,7 +116,7 @@ const ALL: &[&str] = &["token", "lease", "role-id", "secret-id"];
 /// The secrets that may stand in an answer: a success brings new ones, a refusal can only repeat
 /// what was sent.
 fn told(operation: u32, status: u16) -> &'static [&'static str] {
-    match operation % 10 {
+    match operation % 12 {
         _ if status < 300 => ALL,
         0 => &["role-id", "secret-id"],
         5..=7 => &["token", "lease"],
@@ -158,7 +163,7 @@ pub(super) fn vault(data: &[u8]) {
     let (database, kv) = (&world.sources["db"], &world.sources["mail"]);
     let vault = &world.vault;
     let shown = world.runtime.block_on(async {
-        match input.operation % 10 {
+        match input.operation % 12 {
             0 => vault
                 .login(&[], None)
                 .await
@@ -171,7 +176,9 @@ pub(super) fn vault(data: &[u8]) {
             6 => shown(vault.lookup_lease(&token, &lease).await),
             7 => shown(vault.revoke_lease(&token, &lease).await),
             8 => shown(vault.read(&token, kv, None).await),
-            _ => shown(vault.read(&token, kv, Some(&"1".into())).await),
+            9 => shown(vault.read(&token, kv, Some(&"1".into())).await),
+            10 => shown(vault.read(&token, &world.sources["shared"], None).await),
+            _ => shown(vault.make(&token, &world.sources["tls"]).await),
         }
     });
     no_canary_in(&shown);

@@ -1,7 +1,10 @@
 //! KV secrets and their versions.
 
+use std::sync::Arc;
+
 use leasehold::agent::event::Reading;
 use leasehold::error::Class;
+use leasehold::lease::Granted;
 use leasehold::secret::Secret;
 use leasehold::snapshot::{Field, Fields, Version};
 use leasehold::vault::{Settings, Source};
@@ -49,8 +52,10 @@ impl Kv {
 
 fn new(reading: Reading) -> (String, Fields) {
     match reading {
-        Reading::New { version, fields } => (version.to_string(), fields),
-        Reading::Same | Reading::Leased(_) => panic!("{reading:?}"),
+        Reading::New { version, content: Granted::Fields(fields), .. } => {
+            (version.to_string(), Arc::unwrap_or_clone(fields))
+        }
+        Reading::New { .. } | Reading::Same { .. } | Reading::Leased(_) => panic!("{reading:?}"),
     }
 }
 
@@ -65,7 +70,7 @@ async fn a_secret_is_read_once_for_each_version() {
     assert_eq!(fields["hosts"], Field::Json(Secret::new(r#"["x"]"#.into())));
     assert_eq!(kv.watched.requests(), ["read ok"]);
 
-    assert!(matches!(kv.read(Some("1")).await.unwrap(), Reading::Same));
+    assert!(matches!(kv.read(Some("1")).await.unwrap(), Reading::Same { .. }));
     assert_eq!(kv.watched.requests(), ["read_metadata ok"]);
 
     kv.call("POST", "data", json!({ "data": { "key": "c" } })).await;
@@ -81,7 +86,7 @@ async fn without_the_right_to_the_metadata_the_secret_itself_tells() {
     let rules = format!(r#"path "{}/data/*" {{ capabilities = ["read"] }}"#, kv.mount);
     let policy = kv.admin.policy(&rules).await;
     kv.token = kv.admin.token(json!({ "policies": [policy], "ttl": "1h" })).await;
-    assert!(matches!(kv.read(Some("1")).await.unwrap(), Reading::Same));
+    assert!(matches!(kv.read(Some("1")).await.unwrap(), Reading::Same { .. }));
     assert_eq!(kv.watched.requests(), ["read_metadata denied", "read ok"]);
     assert_eq!(new(kv.read(Some("0")).await.unwrap()).0, "1");
 }
@@ -112,7 +117,7 @@ async fn a_secret_that_will_be_deleted_is_still_there() {
     kv.call("POST", "metadata", json!({ "delete_version_after": "1h" })).await;
     kv.call("POST", "data", json!({ "data": { "key": "a" } })).await;
     assert_eq!(new(kv.read(None).await.unwrap()).0, "1");
-    assert!(matches!(kv.read(Some("1")).await.unwrap(), Reading::Same));
+    assert!(matches!(kv.read(Some("1")).await.unwrap(), Reading::Same { .. }));
 }
 
 #[tokio::test]
@@ -141,7 +146,7 @@ async fn a_named_version_stays_until_it_is_gone() {
     assert_eq!(version, "2");
     assert_eq!(fields["key"], Field::Text(Secret::new("b".into())));
     kv.call("POST", "data", json!({ "data": { "key": "d" } })).await;
-    assert!(matches!(read(Some("2")).await.unwrap(), Reading::Same));
+    assert!(matches!(read(Some("2")).await.unwrap(), Reading::Same { .. }));
     assert_eq!(kv.watched.requests(), ["read ok", "read_metadata ok"]);
 
     for (how, body, ends) in [
@@ -233,7 +238,7 @@ async fn a_folder_of_many_secrets_is_asked_about_at_once_where_that_is_allowed()
         let watched = Watched::new(&settings(&kv.admin.address));
         let read = async |number| {
             let read = watched.vault.read(token, &source(number), Some(&known)).await.unwrap();
-            assert!(matches!(read, Reading::Same), "{number}");
+            assert!(matches!(read, Reading::Same { .. }), "{number}");
         };
         for number in 0..7 {
             read(number).await;

@@ -1,5 +1,6 @@
 //! Paths of any engine, leased and not.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold::agent::event::Reading;
@@ -16,8 +17,10 @@ use crate::live::effects_servers::{Admin, env, pg_port, unique};
 
 fn new(reading: Reading) -> (Version, Fields) {
     match reading {
-        Reading::New { version, fields } => (version, fields),
-        Reading::Same | Reading::Leased(_) => panic!("{reading:?}"),
+        Reading::New { version, content: Granted::Fields(fields), .. } => {
+            (version, Arc::unwrap_or_clone(fields))
+        }
+        Reading::New { .. } | Reading::Same { .. } | Reading::Leased(_) => panic!("{reading:?}"),
     }
 }
 
@@ -47,7 +50,7 @@ async fn a_change_of_a_kv_engine_without_versions_is_seen_by_its_data() {
     assert_eq!(fields["key"], Field::Text(Secret::new("a\"b".into())));
     assert_eq!(fields["port"], Field::Json(Secret::new("25".into())));
     assert_eq!(fields.keys().collect::<Vec<_>>(), ["key", "port", "ttl"]);
-    assert!(matches!(read(Some(&first)).await, Reading::Same));
+    assert!(matches!(read(Some(&first)).await, Reading::Same { .. }));
     write(json!({ "key": "a\"b", "port": "25" })).await;
     let (second, _) = new(read(Some(&first)).await);
     assert_ne!(first, second);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use leasehold::agent::SecretPolicy;
-use leasehold::snapshot::{Content, SecretName};
+use leasehold::snapshot::SecretName;
 use leasehold::time::Moment;
 
 use super::{SECOND, token_is_child};
@@ -79,12 +79,7 @@ impl World {
     pub fn held_back(&self, sick: &SecretName) -> Vec<SecretName> {
         let Some(visible) = &self.visible else { return Vec::new() };
         let others = visible.secrets.iter().filter(|(name, _)| *name != sick);
-        let dead = others.filter(|(_, value)| match &value.content {
-            Content::Fields(_) => false,
-            Content::Database { .. } => {
-                !self.lease_by(&value.version).is_some_and(|(_, lease)| lease.life.alive)
-            }
-        });
+        let dead = others.filter(|(name, value)| !self.is_alive(name, value));
         dead.map(|(name, _)| name.clone()).collect()
     }
 

@@ -11,7 +11,7 @@ use super::{Kind, SECOND, token_is_child};
 use crate::world::{Lease, World};
 
 impl World {
-    /// Vault made a lease. Promise 7: five at once, then one each quarter of a lease.
+    /// Vault made a lease.
     pub(in crate::world) fn granted(&mut self, id: &str, lease: &Lease) {
         self.ledger.orphans.insert(id.to_owned());
         let secret = lease.secret.clone();
@@ -22,7 +22,13 @@ impl World {
             self.ledger.sources.insert(lease.hash.clone(), policy.source.clone());
         }
         let (ttl, _) = self.term_of(&secret);
-        let interval = (ttl / 4).clamp(SECOND, 600 * SECOND);
+        self.spend(&secret, ttl);
+    }
+
+    /// Vault made one more of `secret`, which lives for `term`. Promise 7: five at once, then one each
+    /// quarter of a term.
+    pub(in crate::world) fn spend(&mut self, secret: &SecretName, term: Duration) {
+        let interval = (term / 4).clamp(SECOND, 600 * SECOND);
         // The agent counts from the answers, which come one by one.
         let full = 6.0;
         let now = self.now;
@@ -32,7 +38,19 @@ impl World {
         *counted = now + self.ledger.slack;
         if *left < 0.0 {
             *left = full;
-            self.broke(format!("{secret} makes more logins than its budget allows"));
+            self.broke(format!("{secret} makes more than its budget allows"));
+        }
+    }
+
+    /// Promise 7: no certificate is made while the visible one has more than a third of its life left.
+    pub(in crate::world) fn check_make(&mut self, secret: &SecretName) {
+        let visible = self.visible.as_ref().and_then(|set| set.secrets.get(secret));
+        let Some(it) = visible.and_then(|value| self.certificate_of(&value.version)) else {
+            return;
+        };
+        let due = it.born + it.ends.since(it.born).mul_f64(2.0 / 3.0);
+        if self.now < due - Duration::from_millis(1) {
+            self.broke(format!("{secret} gets another certificate though the visible one is good"));
         }
     }
 

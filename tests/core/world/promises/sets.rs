@@ -1,10 +1,12 @@
 //! Promises 1 to 4: what readers see, and what is said of it.
 
-use leasehold::agent::SecretPolicy;
 use leasehold::agent::command::Notice;
-use leasehold::snapshot::{Content, SecretName, Snapshot, Value};
+use leasehold::agent::{Refresh, SecretPolicy};
+use leasehold::secret::Secret;
+use leasehold::snapshot::{Content, Field, SecretName, Snapshot, Value, Version};
 
 use crate::world::World;
+use crate::world::values::Certificate;
 
 impl World {
     pub(in crate::world) fn check_snapshot(
@@ -16,7 +18,10 @@ impl World {
             self.broke("the generation does not grow");
         }
         for (name, value) in &snapshot.secrets {
-            let Content::Database { .. } = &value.content else { continue };
+            let login = matches!(value.content, Content::Database { .. });
+            if !login || self.polled(name).is_some() {
+                continue;
+            }
             let old = before.and_then(|old| old.secrets.get(name));
             if old.is_some_and(|old| old.version == value.version) {
                 continue;
@@ -70,16 +75,64 @@ impl World {
         for (name, value) in &snapshot.secrets {
             let old = before.and_then(|old| old.secrets.get(name));
             let changed = old.is_none_or(|old| old.version != value.version);
+            let made = self.polled(name).is_some_and(|it| it.refresh == Refresh::Made);
             match &value.content {
+                Content::Database { .. } if self.polled(name).is_some() => {
+                    self.check_shared(name, value, old);
+                }
                 Content::Database { .. } if changed => self.check_login(name, value),
+                Content::Database { .. } => {}
+                // The one before stays where its successor ended unseen.
+                Content::Fields(_) if made && !changed => {}
                 Content::Fields(_) => {
                     let read = self.ledger.read.get(name);
                     if read.is_some_and(|read| *read != value.version) {
                         self.broke(format!("{name} is published as it was before"));
                     }
+                    if made {
+                        self.check_certificate(name, value);
+                    }
                 }
-                Content::Database { .. } => {}
             }
+        }
+    }
+
+    /// Promises 1 and 4, of a certificate that enters the set.
+    fn check_certificate(&mut self, name: &SecretName, value: &Value) {
+        let Content::Fields(fields) = &value.content else { return };
+        let Some(Certificate { ends, .. }) = self.certificate_of(&value.version) else {
+            return self.broke(format!("{name} is published with a certificate that never was"));
+        };
+        let number = value.version.trim_start_matches("certificate-").to_owned();
+        let is = |part: &str| {
+            let text = Field::Text(Secret::new(format!("{part}-{number}")));
+            fields.get(part) == Some(&text)
+        };
+        if !is("certificate") || !is("private_key") {
+            self.broke(format!("{name} is published with half of another certificate"));
+        }
+        if ends <= self.now {
+            self.broke(format!("{name} is published past its real end"));
+        }
+        if value.expires.is_none_or(|claim| claim > ends) {
+            let claims = value.expires;
+            self.broke(format!("{name} claims to live until {claims:?}, and ends at {ends:?}"));
+        }
+    }
+
+    /// A login that all share: whole, and never one from before.
+    fn check_shared(&mut self, name: &SecretName, value: &Value, old: Option<&Value>) {
+        let Content::Database { credential, .. } = &value.content else { return };
+        let number = |version: &Version| version.trim_start_matches("static-").parse::<u64>();
+        let Ok(new) = number(&value.version) else {
+            return self.broke(format!("{name} is published with a login that never was"));
+        };
+        if credential.password != Secret::new(format!("password-{new}")) {
+            self.broke(format!("{name} is published with half of another login"));
+        }
+        let before = old.and_then(|old| number(&old.version).ok()).unwrap_or_default();
+        if new < before || new > self.password_of(name) {
+            self.broke(format!("{name} goes back to an earlier login"));
         }
     }
 

@@ -16,6 +16,7 @@ mod login;
 mod method;
 mod names;
 mod plain;
+mod rights;
 mod roles;
 mod tls;
 mod wire;
@@ -33,6 +34,7 @@ use crate::secret::Secret;
 
 pub use auth::credential_file;
 pub use listing::LeaseTimes;
+pub use rights::{Capabilities, Right};
 pub use roles::RoleTerms;
 
 /// Which Vault, and who we are to it.

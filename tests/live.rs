@@ -22,7 +22,9 @@ mod live {
     mod faults;
     mod formats;
     mod kills;
+    mod logins;
     mod notices;
+    mod online;
     mod outages;
     mod rehearsal;
     mod rotation;

@@ -106,7 +106,10 @@ fn examples_are_valid() {
     }
     seen.sort_by(|left, right| left.0.cmp(&right.0));
     let names: Vec<_> = seen.iter().map(|(name, _)| name.to_str().unwrap()).collect();
-    assert_eq!(names, ["development", "formats", "kubernetes", "minimal", "postgres", "signal", "sources"]);
+    assert_eq!(
+        names,
+        ["development", "formats", "kubernetes", "minimal", "postgres", "signal", "sources"]
+    );
 
     let Loaded { config, warnings } = &seen[0].1;
     assert!(matches!(config.vault.auth, Auth::Token(_)));
@@ -277,10 +280,8 @@ fn a_token_of_the_environment_never_shows() {
     let loaded = loaded(&text, &[("VAULT_TOKEN", "hvs.canary\n")]).unwrap();
     assert!(!format!("{loaded:?}").contains("canary"));
     assert!(loaded.warnings[0].starts_with("vault.auth: the token comes from `VAULT_TOKEN`"));
-    match loaded.config.vault.auth {
-        Auth::Token(token) => assert_eq!(token, Secret::new("hvs.canary".to_owned())),
-        other => panic!("another way to log in: {other:?}"),
-    }
+    let Auth::Token(token) = loaded.config.vault.auth else { panic!("another way to log in") };
+    assert_eq!(token, Secret::new("hvs.canary".to_owned()));
 }
 
 #[test]

@@ -139,6 +139,10 @@ struct CheckArguments {
     /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Log in to Vault, read every path, make a lease of each leased secret, log in with it and end
+    /// it; tell which rights the token lacks, and which it should not have
+    #[arg(long)]
+    online: bool,
     /// Log in to Vault and tell when each login will be renewed, replaced and ended. Where the
     /// policy does not show a role, one login is made and ended at once
     #[arg(long)]

@@ -33,7 +33,7 @@
 //! | vocabulary | [`time`] [`secret`] [`error`] |
 //! | decisions | [`snapshot`] [`lease`] [`agent`] [`render`] [`audit`] |
 //! | effects | [`vault`] [`local`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] [`client`] |
-//! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`doctor`] [`cli`] |
+//! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`online`] [`doctor`] [`cli`] |
 
 pub mod error;
 pub mod secret;
@@ -63,5 +63,6 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod driver;
+pub mod online;
 pub mod rehearsal;
 pub mod timeline;

@@ -17,6 +17,7 @@ mod login;
 mod method;
 mod names;
 mod plain;
+mod rights;
 mod roles;
 mod static_role;
 mod tls;
@@ -36,6 +37,7 @@ use crate::secret::Secret;
 pub use auth::credential_file;
 pub use certificate::{CERTIFICATE_FIELDS, CertificateRequest};
 pub use listing::LeaseTimes;
+pub use rights::{Capabilities, Right};
 pub use roles::RoleTerms;
 
 /// Which Vault, and who we are to it.

@@ -26,8 +26,10 @@ mod live {
     mod image;
     mod init;
     mod kills;
+    mod logins;
     mod manifests;
     mod notices;
+    mod online;
     mod outages;
     mod pod;
     mod rehearsal;

@@ -1,7 +1,8 @@
 //! `leasehold check`.
 //!
-//! Receives the flags, prints what was understood of the configuration, and with `--timeline` what
-//! will come of it. Never touches the directories of the agent, nor anything that is published.
+//! Receives the flags, prints what was understood of the configuration, with `--online` whether
+//! Vault and the databases give what it asks for, and with `--timeline` what will come of it. Never
+//! touches the directories of the agent, nor anything that is published.
 
 use std::fmt::Write as _;
 
@@ -11,6 +12,7 @@ use crate::cli::{CheckArguments, Exit, config_path, load};
 use crate::config::Config;
 use crate::config::environment::Environment;
 use crate::notice::{Channel, Process};
+use crate::online;
 use crate::snapshot::Connection;
 use crate::timeline::{self, span};
 
@@ -26,11 +28,21 @@ pub(super) fn check(arguments: &CheckArguments, environment: &Environment) -> Ex
     for warning in &loaded.warnings {
         say(&format!("\nwarning: {warning}"));
     }
-    if !arguments.timeline {
+    if !arguments.online && !arguments.timeline {
         return Exit::Done;
     }
     say("");
-    run(async |stop| timeline::timeline(&loaded.config, stop, say).await.map(|()| Exit::Done))
+    run(async |stop| {
+        if arguments.online
+            && let Some(failure) = online::online(&loaded.config, stop, say).await?
+        {
+            return Ok(Exit::after(&failure));
+        }
+        if arguments.timeline {
+            timeline::timeline(&loaded.config, stop, say).await?;
+        }
+        Ok(Exit::Done)
+    })
 }
 
 fn understood(config: &Config) -> String {

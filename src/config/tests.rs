@@ -309,10 +309,10 @@ fn a_token_of_the_environment_never_shows() {
     let loaded = loaded(&text, &[("VAULT_TOKEN", "hvs.canary\n")]).unwrap();
     assert!(!format!("{loaded:?}").contains("canary"));
     assert!(loaded.warnings[0].starts_with("vault.auth: the token comes from `VAULT_TOKEN`"));
-    match vault(&loaded.config).auth.clone() {
-        Auth::Token(token) => assert_eq!(token, Secret::new("hvs.canary".to_owned())),
-        other => panic!("another way to log in: {other:?}"),
-    }
+    let Auth::Token(token) = vault(&loaded.config).auth.clone() else {
+        panic!("another way to log in")
+    };
+    assert_eq!(token, Secret::new("hvs.canary".to_owned()));
 }
 
 #[test]

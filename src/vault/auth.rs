@@ -57,7 +57,7 @@ impl Vault {
                     (true, Some(unwrapped)) => unwrapped.secret_id.clone(),
                     (true, None) => {
                         let failure =
-                            Failure::new(Class::Ours, "log in: the secret id is still wrapped");
+                            Failure::new(Class::Missing, "log in: the secret id is still wrapped");
                         return Err(failure.hint(STILL_WRAPPED).into());
                     }
                     (false, _) => credential_file("secret id", secret_id_file)?,

@@ -16,6 +16,7 @@ use crate::secret::Secret;
 use crate::time::{Clock, Moment};
 use crate::vault::answer::Envelope;
 use crate::vault::error::{Operation, absence, classify, errors, label, one_line, quotable};
+use crate::vault::rights::Right;
 use crate::vault::{Observer, Settings, advice, names, tls};
 
 /// No answer that we ask for is near this; a larger one is not Vault's.
@@ -302,10 +303,7 @@ fn policy_line<E: Endpoint>(endpoint: &E) -> String {
         | RequestMethod::OPTIONS
         | RequestMethod::TRACE => "update",
     };
-    format!(
-        "the token's policy needs: path \"{}\" {{ capabilities = [\"{capability}\"] }}",
-        path(endpoint)
-    )
+    format!("the token's policy needs: {}", Right::new(capability, path(endpoint)))
 }
 
 /// Some of the library's paths begin with a blank or a slash.

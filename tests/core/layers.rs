@@ -11,7 +11,7 @@ const EFFECTS: &[&str] = &[
     "logs", "server", "client",
 ];
 const WIRING: &[&str] =
-    &["config", "driver", "app", "timeline", "rehearsal", "doctor", "cli", "main", "lib"];
+    &["config", "driver", "app", "timeline", "rehearsal", "online", "doctor", "cli", "main", "lib"];
 
 /// Arrows between effects that are there for a reason.
 const BETWEEN_EFFECTS: &[(&str, &str)] = &[

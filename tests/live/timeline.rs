@@ -8,7 +8,7 @@ use crate::support::world::{Terms, World};
 use crate::support::{eventually, secs};
 
 /// Exit code, standard output, standard error.
-fn check(world: &World, config: &Value, arguments: &[&str]) -> (i32, String, String) {
+pub fn check(world: &World, config: &Value, arguments: &[&str]) -> (i32, String, String) {
     world.write("check.yaml", &config.to_string());
     let output = Command::new(env!("CARGO_BIN_EXE_leasehold"))
         .arg("check")
@@ -23,7 +23,7 @@ fn check(world: &World, config: &Value, arguments: &[&str]) -> (i32, String, Str
 }
 
 /// Nothing that was made to learn the terms is left.
-async fn assert_clean(world: &World) {
+pub async fn assert_clean(world: &World) {
     eventually("nothing is left", secs(10), async || {
         (world.leases().await.is_empty()
             && world.users().await.is_empty()
@@ -33,7 +33,7 @@ async fn assert_clean(world: &World) {
     .await;
 }
 
-fn line<'a>(text: &'a str, what: &str) -> &'a str {
+pub fn line<'a>(text: &'a str, what: &str) -> &'a str {
     text.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {text}"))
 }
 

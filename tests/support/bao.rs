@@ -119,6 +119,11 @@ impl Bao {
         self.accessors(policy, "auth/approle/login").await
     }
 
+    /// Accessors of the tokens that a login at `mount` with `policy` made.
+    pub async fn sessions_at(&self, mount: &str, policy: &str) -> Vec<String> {
+        self.accessors(policy, &format!("auth/{mount}/login")).await
+    }
+
     /// Accessors of the child tokens that carry `policy`.
     pub async fn children(&self, policy: &str) -> Vec<String> {
         self.accessors(policy, "auth/token/create").await

@@ -71,8 +71,8 @@ fn from_file(vault: &Section<'_>, auth: &Section<'_>, address: Option<&str>) -> 
             }
             None
         }
-        [ref all @ ..] => {
-            let all: Vec<String> = all.iter().map(|way| format!("`{way}`")).collect();
+        _ => {
+            let all: Vec<String> = given.iter().map(|way| format!("`{way}`")).collect();
             let hint = format!("leave out all of {} but one", all.join(", "));
             vault.problem_hint("auth", "must be exactly one way to log in", hint);
             None

@@ -142,7 +142,7 @@ async fn a_ca_that_cannot_be_used_is_named() {
 }
 
 /// A certificate for us by the CA in `dir`, as `client.crt` and `client.key`.
-fn client(dir: &Path) -> ClientCertificate {
+pub fn client(dir: &Path) -> ClientCertificate {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
     openssl(dir, &format!("req {key} -keyout client.key -out client.csr -subj /CN=agent"));
     std::fs::write(dir.join("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();

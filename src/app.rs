@@ -4,15 +4,20 @@
 //! turns the loop. A start that cannot work ends here, with a hint, before anything is asked of
 //! Vault.
 
+mod listeners;
+mod reload;
+
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch as channel;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch as channel};
 
 use crate::agent::view::View;
 use crate::agent::{Agent, SecretPolicy};
+use crate::app::listeners::Listeners;
+use crate::app::reload::Reload;
 use crate::config::Config;
 use crate::driver::{self, Driver, Outside};
 use crate::error::Failure;
@@ -21,10 +26,13 @@ use crate::notice;
 use crate::postgres::Database;
 use crate::publish::Publisher;
 use crate::server::probes::Heartbeat;
-use crate::server::{Listener, probes, scrape};
+use crate::server::{probes, scrape};
+use crate::snapshot::{Connection, SecretName};
 use crate::state::{Found, OpenError, Store};
 use crate::time::Clock;
 use crate::vault::Vault;
+
+pub use reload::{Load, Source};
 
 /// How long a second process waits for the first to let go of the state; an image update starts
 /// the new one while the old one drains.
@@ -50,11 +58,16 @@ impl From<Failure> for Error {
     }
 }
 
-/// Runs the agent until `stop`, and then as long as its stop policy asks for.
+/// Runs the agent until `stop`, and then as long as its stop policy asks for; `source` is where a
+/// changed configuration comes from.
 ///
 /// # Errors
 /// When it cannot start: the state, the publish directory, an address or a CA cannot be used.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), Error> {
+pub async fn run(
+    config: Config,
+    source: Source,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
     let (store, found) = open_state(&config).await?;
     let clock = Clock::resume(found.as_ref().map(|found| found.epoch.clone()));
     let kept = found.map(|Found { agent, .. }| agent).unwrap_or_default();
@@ -62,9 +75,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     let metrics = Arc::new(Metrics::new(&config.policy));
     let (view, shown) = channel::channel(View::default());
     let heartbeat = Heartbeat::default();
-    let mut servers = listen(&config, &metrics, &shown, &heartbeat, &clock)
-        .await
-        .map_err(Error::Configuration)?;
+    let (alive, at) = (heartbeat.clone(), clock.clone());
+    let mut listeners = Listeners::new([
+        ("probes", probes::answer(shown.clone(), move || alive.alive(at.now()))),
+        ("metrics", scrape::metrics(metrics.clone(), shown.clone(), clock.clone())),
+    ]);
+    let taken = listeners.take(&config.listen).await.map_err(Error::Configuration)?;
+    listeners.serve(&config.listen, taken);
 
     let observed = metrics.clone();
     let vault = Vault::new(
@@ -73,12 +90,21 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
         Arc::new(move |operation, outcome, took| observed.vault_request(operation, outcome, took)),
     )
     .map_err(Error::Configuration)?;
-    let outside = Arc::new(outside(&config, vault, clock.clone()));
+    let outside = Arc::new(outside(&config, Arc::new(vault), &BTreeMap::new(), clock.clone()));
+    let (sender, changes) = mpsc::channel(1);
     let seed = seed(&config.instance);
     let on_disk = publisher.generation();
     let watched = config.publish.directory.clone();
-    let (agent, first) = Agent::adopt(config.policy, kept, on_disk, seed, clock.now());
-    let files = config.files;
+    let (agent, first) = Agent::adopt(config.policy.clone(), kept, on_disk, seed, clock.now());
+    let files = config.files.clone();
+    let reload = Reload {
+        source,
+        config,
+        outside: outside.clone(),
+        metrics: metrics.clone(),
+        view: shown,
+        changes: sender,
+    };
     let driver = Driver {
         agent,
         first,
@@ -88,12 +114,16 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
         files,
         watched,
         outside,
+        changes,
         metrics,
         view,
         heartbeat,
     };
-    let ended = driver::run(driver, stop).await;
-    servers.shutdown().await;
+    let ended = tokio::select! {
+        ended = driver::run(driver, stop) => ended,
+        never = reload.run(&mut listeners) => match never {},
+    };
+    listeners.shutdown().await;
     Ok(ended?)
 }
 
@@ -114,32 +144,21 @@ async fn open_state(config: &Config) -> Result<(Store, Option<Found>), Error> {
     }
 }
 
-async fn listen(
+/// What `config` needs; of the `databases` those that it names stay as they are, with what is under
+/// way there.
+fn outside(
     config: &Config,
-    metrics: &Arc<Metrics>,
-    view: &channel::Receiver<View>,
-    heartbeat: &Heartbeat,
-    clock: &Clock,
-) -> Result<JoinSet<()>, Failure> {
-    let mut servers = JoinSet::new();
-    if let Some(address) = config.listen.probes {
-        let listener = Listener::bind("probes", address).await?;
-        let (heartbeat, clock) = (heartbeat.clone(), clock.clone());
-        let answer = probes::answer(view.clone(), move || heartbeat.alive(clock.now()));
-        servers.spawn(listener.serve(answer, std::future::pending()));
-    }
-    if let Some(address) = config.listen.metrics {
-        let listener = Listener::bind("metrics", address).await?;
-        let answer = scrape::metrics(metrics.clone(), view.clone(), clock.clone());
-        servers.spawn(listener.serve(answer, std::future::pending()));
-    }
-    Ok(servers)
-}
-
-fn outside(config: &Config, vault: Vault, clock: Clock) -> Outside {
+    vault: Arc<Vault>,
+    databases: &BTreeMap<SecretName, Arc<Database>>,
+    clock: Clock,
+) -> Outside {
+    let database = |name: &SecretName, connection: &Arc<Connection>| {
+        let known = databases.get(name).filter(|known| known.connection() == connection);
+        known.cloned().unwrap_or_else(|| Arc::new(Database::new(connection.clone())))
+    };
     let databases = config.policy.secrets.iter().filter_map(|(name, secret)| match secret {
         SecretPolicy::Leased(leased) => {
-            Some((name.clone(), Database::new(leased.connection.clone()?)))
+            Some((name.clone(), database(name, leased.connection.as_ref()?)))
         }
         SecretPolicy::Polled(_) => None,
     });

@@ -42,7 +42,7 @@ pub enum Signal {
     Terminate,
     /// SIGINT: stop.
     Interrupt,
-    /// SIGHUP: nothing yet.
+    /// SIGHUP: load the configuration again.
     Hangup,
 }
 

@@ -34,7 +34,7 @@ pub use listing::LeaseTimes;
 pub use roles::RoleTerms;
 
 /// Which Vault, and who we are to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `http://` or `https://` address, no path.
     pub address: String,
@@ -58,7 +58,7 @@ pub struct ClientCertificate {
 }
 
 /// How to log in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
     /// AppRole, its two ids in files.
     AppRole {

@@ -25,6 +25,7 @@ mod live {
     mod notices;
     mod outages;
     mod rehearsal;
+    mod reload;
     mod rotation;
     mod session;
     mod sources;

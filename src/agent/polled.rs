@@ -65,6 +65,17 @@ impl Polled {
         }
     }
 
+    /// Where the value comes from.
+    pub fn source(&self) -> &str {
+        &self.policy.source
+    }
+
+    /// Goes on by another policy of the same source.
+    pub fn follow(&mut self, now: Moment, policy: PolledPolicy) {
+        self.read_at = self.read_at.min(now + policy.poll);
+        self.policy = policy;
+    }
+
     /// What the next process takes over.
     pub fn kept(&self) -> Option<Kept> {
         self.kept.clone()

@@ -3,16 +3,17 @@
 //! Receives the flags, gives how the agent ended. Never decides anything: it loads the
 //! configuration, readies log, runtime and signals, and hands over to [`app`].
 
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::app;
+use crate::app::{self, Load};
 use crate::cli::{Exit, RunArguments, load, print};
-use crate::config::Config;
 use crate::config::environment::Environment;
+use crate::config::{self, Config, Loaded};
 use crate::error::{Class, Failure};
 use crate::logs;
 use crate::process::{Received, Sender, Signal, Signals, keep_memory_private};
@@ -23,12 +24,17 @@ const THREAD_TIMEOUT: Duration = Duration::from_millis(100);
 /// Runs until SIGTERM.
 pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
     let path = arguments.config(environment);
-    let loaded = match load(&path, environment, &arguments.overrides()) {
+    let overrides = arguments.overrides();
+    let loaded = match load(&path, environment, &overrides) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
     let started = keep_memory_private().map_err(app::Error::from);
-    match started.and_then(|()| start(loaded.config, &loaded.warnings)) {
+    let again = {
+        let (path, environment, overrides) = (path.clone(), environment.clone(), overrides);
+        move || config::load(&path, &environment, &overrides)
+    };
+    match started.and_then(|()| start(loaded, path, Box::new(again))) {
         Ok(exit) => exit,
         Err(error) => {
             let (exit, failure) = match error {
@@ -43,30 +49,37 @@ pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
     }
 }
 
-fn start(config: Config, warnings: &[String]) -> Result<Exit, app::Error> {
+fn start(loaded: Loaded, path: PathBuf, load: Load) -> Result<Exit, app::Error> {
+    let Loaded { config, warnings } = loaded;
     let ours = |doing: &str, error: &dyn std::error::Error| {
         Failure::new(Class::Ours, format!("{doing}: {error}"))
     };
-    logs::init(&config.log).map_err(|error| ours("set up the log", &error))?;
+    let log = logs::init(&config.log).map_err(|error| ours("set up the log", &error))?;
     logs::starting(env!("CARGO_PKG_VERSION"), &config.instance);
-    for warning in warnings {
+    for warning in &warnings {
         logs::configuration_warning(warning);
     }
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| ours("start the runtime", &error))?;
-    let exit = runtime.block_on(until_signalled(config));
+    let (ask, asked) = mpsc::channel(1);
+    let source = app::Source { path, load, asked, log };
+    let exit = runtime.block_on(until_signalled(config, source, &ask));
     runtime.shutdown_timeout(THREAD_TIMEOUT);
     exit
 }
 
 /// The first signal to stop is passed on, the second ends the process at once.
-async fn until_signalled(config: Config) -> Result<Exit, app::Error> {
+async fn until_signalled(
+    config: Config,
+    source: app::Source,
+    ask: &mpsc::Sender<()>,
+) -> Result<Exit, app::Error> {
     let mut signals = Signals::listen()?;
     let (stop, stopped) = oneshot::channel();
     let mut stop = Some(stop);
-    let mut app = pin!(app::run(config, async {
+    let mut app = pin!(app::run(config, source, async {
         // Without a sender there is nobody left to say stop.
         let _ = stopped.await;
     }));
@@ -78,7 +91,9 @@ async fn until_signalled(config: Config) -> Result<Exit, app::Error> {
         match (received.signal, stop.take()) {
             (Signal::Hangup, still) => {
                 stop = still;
-                tell(received, "nothing to reload in this version");
+                tell(received, "loading the configuration again");
+                // One that is asked for already is as good.
+                let _ = ask.try_send(());
             }
             (Signal::Terminate | Signal::Interrupt, Some(stop)) => {
                 tell(received, "stopping");

@@ -18,11 +18,11 @@ use crate::vault::{Source, Vault};
 /// Everything that commands reach outside of this process.
 pub struct Outside {
     /// Vault.
-    pub vault: Vault,
+    pub vault: Arc<Vault>,
     /// Where each secret comes from.
     pub sources: BTreeMap<SecretName, Source>,
     /// The database of each secret that has one.
-    pub databases: BTreeMap<SecretName, Database>,
+    pub databases: BTreeMap<SecretName, Arc<Database>>,
     /// What is rendered.
     pub files: Vec<File>,
     /// How to reach each target.
@@ -53,7 +53,7 @@ impl Outside {
         };
         let logins = self.sources.iter().filter_map(|(other, source)| match source {
             Source::Database { .. } => {
-                let connection = self.databases.get(other).map(Database::connection);
+                let connection = self.databases.get(other).map(|it| it.connection());
                 Some((other.clone(), Value::stand_in(connection.cloned())))
             }
             Source::Kv { .. } | Source::Leased { .. } | Source::Plain { .. } => None,
@@ -106,7 +106,7 @@ impl Outside {
     }
 
     fn database(&self, name: &SecretName) -> Result<&Database, Failure> {
-        self.databases.get(name).ok_or_else(|| unknown(name))
+        self.databases.get(name).map(AsRef::as_ref).ok_or_else(|| unknown(name))
     }
 }
 
@@ -182,6 +182,7 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
         Command::Rehearse(_)
         | Command::Save
         | Command::Publish(_)
+        | Command::Switch(_)
         | Command::Repair
         | Command::Record(_)
         | Command::Exit => Event::Wake,
@@ -219,6 +220,7 @@ pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option
         Command::Rehearse(_)
         | Command::Save
         | Command::Publish(_)
+        | Command::Switch(_)
         | Command::Repair
         | Command::Record(_)
         | Command::Exit => return None,

@@ -67,10 +67,7 @@ fn play(script: &str) -> String {
                 policy.secrets.insert(name(secret), SecretPolicy::Leased(leased(options)));
             }
             (None, ["secret", secret, "kv", options @ ..]) => {
-                let required = !options.contains(&"optional");
-                let poll = Duration::from_secs(15);
-                let polled = PolledPolicy { source: (*secret).into(), required, poll };
-                policy.secrets.insert(name(secret), SecretPolicy::Polled(polled));
+                policy.secrets.insert(name(secret), polled(secret, options));
             }
             (None, ["target", target, secrets @ ..]) => {
                 let secrets: BTreeSet<_> = secrets.iter().map(|secret| name(secret)).collect();
@@ -99,6 +96,19 @@ fn play(script: &str) -> String {
             (Some(world), ["secret", secret, "database", options @ ..]) => {
                 let changed = SecretPolicy::Leased(leased(options));
                 world.policy.secrets.insert(name(secret), changed);
+            }
+            (Some(world), ["secret", secret, "kv", options @ ..]) => {
+                world.policy.secrets.insert(name(secret), polled(secret, options));
+            }
+            (Some(world), ["secret", secret, "gone"]) => {
+                world.policy.secrets.remove(&name(secret));
+            }
+            (Some(world), ["target", target, secrets @ ..]) => {
+                let secrets: BTreeSet<_> = secrets.iter().map(|secret| name(secret)).collect();
+                world.policy.targets.insert(name(target), secrets);
+            }
+            (Some(world), ["reload", files @ ..]) => {
+                world.reload(world.policy.clone(), !files.is_empty());
             }
             (Some(world), ["stop"]) => world.stop(),
             (Some(world), ["jump", span]) => world.jump(duration(span)),
@@ -176,6 +186,15 @@ fn set(world: &mut World, line: &str) {
     }
 }
 
+fn polled(secret: &str, options: &[&str]) -> SecretPolicy {
+    let from = options.iter().find_map(|option| option.strip_prefix("from="));
+    SecretPolicy::Polled(PolledPolicy {
+        source: from.unwrap_or(secret).into(),
+        required: !options.contains(&"optional"),
+        poll: Duration::from_secs(15),
+    })
+}
+
 fn leased(options: &[&str]) -> LeasedPolicy {
     let connection = Connection {
         hosts: vec!["postgres.internal".into()],
@@ -201,6 +220,7 @@ fn leased(options: &[&str]) -> LeasedPolicy {
             "rotate_every" => policy.rotate_every = Some(duration(value)),
             "grace" => policy.grace = duration(value),
             "lookup" => policy.lookup = duration(value),
+            "from" => policy.source = value.into(),
             "unconfirmed_after" => policy.unconfirmed_after = Some(duration(value)),
             "optional" => policy.required = false,
             "untried" => policy.connection = None,

@@ -190,11 +190,11 @@ impl Agent {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// The address of one of its listeners.
-    async fn listener(&self, name: &str) -> String {
+    /// The address of one of its listeners; the newest, where it was changed.
+    pub async fn address(&self, name: &str) -> String {
         eventually(&format!("the {name} listener"), secs(10), async || {
             let lines = self.journal.since(self.mark, "listening");
-            let found = lines.iter().find(|line| line.text("listener") == name)?;
+            let found = lines.iter().rfind(|line| line.text("listener") == name)?;
             Some(found.text("address").to_owned())
         })
         .await
@@ -202,7 +202,7 @@ impl Agent {
 
     /// One GET of a listener: status and body.
     pub async fn get(&self, listener: &str, path: &str) -> (u16, String) {
-        let url = format!("http://{}{path}", self.listener(listener).await);
+        let url = format!("http://{}{path}", self.address(listener).await);
         let answer = bao::client().get(url).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }

@@ -219,8 +219,6 @@ impl Up {
             }
             Ask::Measure => {
                 self.life = self.expires.map_or(Life::Endless, Life::Ends);
-                // Its term is put back at once.
-                self.expires = self.expires.map(|end| end.min(sent + self.term));
             }
             Ask::Renew | Ask::PutBack => {
                 self.put_back = false;
@@ -231,6 +229,10 @@ impl Up {
                 }
             }
             Ask::Revoke => {}
+        }
+        if self.put_back {
+            // Its term is put back at once, or may be by now.
+            self.expires = self.expires.map(|end| end.min(sent + self.term));
         }
     }
 

@@ -7,7 +7,13 @@ use leasehold::time::Moment;
 
 /// What the driver does not begin while the state cannot be written.
 pub(super) fn waits_for_the_state(command: &Command) -> bool {
-    matches!(command, Command::Issue { .. } | Command::ShortenLease { .. } | Command::Publish(_))
+    matches!(
+        command,
+        Command::Issue { .. }
+            | Command::ShortenLease { .. }
+            | Command::Publish(_)
+            | Command::Switch(_)
+    )
 }
 
 /// Its completion instead.
@@ -19,7 +25,7 @@ pub(super) fn held_back(command: &Command, now: Moment, failure: Failure) -> Opt
         Command::ShortenLease { op, .. } => {
             Some(Event::LeaseSeen { op: *op, sent: now, result: Err(failure) })
         }
-        Command::Publish(_) => Some(Event::Published { result: Err(failure) }),
+        Command::Publish(_) | Command::Switch(_) => Some(Event::Published { result: Err(failure) }),
         _ => None,
     }
 }
@@ -47,8 +53,10 @@ pub(super) fn instead(event: Event, failure: Failure) -> Event {
         Event::Rehearsed { .. } => Event::Rehearsed { result: Err(failure) },
         Event::Published { .. } => Event::Published { result: Err(failure) },
         Event::Delivered { op, .. } => Event::Delivered { op, result: Err(failure) },
-        other @ (Event::Unwrapped { .. } | Event::Wake | Event::Drifted { .. } | Event::Stop) => {
-            other
-        }
+        other @ (Event::Unwrapped { .. }
+        | Event::Wake
+        | Event::Drifted { .. }
+        | Event::Reload(_)
+        | Event::Stop) => other,
     }
 }

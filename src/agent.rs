@@ -17,6 +17,7 @@ mod policy;
 pub mod polled;
 mod polling;
 pub mod publication;
+mod reload;
 pub mod session;
 mod set;
 mod silence;
@@ -42,6 +43,7 @@ pub use crate::agent::policy::{
 use crate::agent::polled::Polled;
 use crate::agent::polling::Due;
 use crate::agent::publication::{Publication, Versions};
+use crate::agent::reload::Switch;
 use crate::agent::session::Session;
 use crate::agent::silence::Silence;
 use crate::agent::stop::Stop;
@@ -91,6 +93,8 @@ pub struct Agent {
     silence: Silence,
     targets: BTreeMap<TargetName, Target>,
     publication: Publication,
+    /// Until readers have the files of the policy.
+    switch: Option<Switch>,
     /// Whether what the polled secrets hold is what readers see.
     polled_shown: bool,
     /// Whether every required polled secret has a value.
@@ -107,7 +111,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// The only way to an agent: first start, restart and reload go on from what was kept.
+    /// The only way to an agent: a first start and a restart go on from what was kept.
     /// `on_disk` is the generation that readers see, `seed` spreads the timing.
     pub fn adopt(
         policy: Policy,
@@ -144,6 +148,7 @@ impl Agent {
             silence: Silence::default(),
             targets: BTreeMap::new(),
             publication: Publication::adopt(generation.max(on_disk), remembered),
+            switch: None,
             polled_shown: false,
             polled_there: false,
             polled_due: Due::default(),
@@ -290,13 +295,18 @@ impl Agent {
             self.leased.iter().map(|(name, secret)| (name.clone(), secret.view(now, shown(name))));
         let polled =
             self.polled.iter().map(|(name, secret)| (name.clone(), secret.view(now, shown(name))));
+        let mut secrets: BTreeMap<_, _> = leased.chain(polled).collect();
+        if self.switch.is_some() && visible.is_some() {
+            // What was never there is missed by nobody yet.
+            secrets.values_mut().for_each(|secret| secret.required &= secret.version.is_some());
+        }
         let targets = self.targets.iter();
         View {
             generation: self.publication.generation(),
             started: visible.is_some(),
             session: self.session.token().is_some(),
             session_expires: self.session.expires(),
-            secrets: leased.chain(polled).collect(),
+            secrets,
             targets: targets
                 .map(|(name, target)| (name.clone(), target.pending(visible)))
                 .collect(),

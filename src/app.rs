@@ -5,17 +5,21 @@
 //! Vault.
 
 mod confinement;
+mod listeners;
+mod reload;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use tokio::sync::watch as channel;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch as channel};
 
 use crate::agent::view::View;
 use crate::agent::{Agent, SecretPolicy, Unmet};
+use crate::app::listeners::Listeners;
+use crate::app::reload::Reload;
 use crate::config::Config;
 use crate::driver::{self, Driver, Outside};
 use crate::error::{Class, Failure};
@@ -25,11 +29,14 @@ use crate::postgres::Database;
 use crate::process::Supervisor;
 use crate::publish::Publisher;
 use crate::server::probes::Heartbeat;
-use crate::server::{Listener, probes, scrape};
+use crate::server::{probes, scrape};
+use crate::snapshot::{Connection, SecretName};
 use crate::state::{Found, OpenError, Store};
 use crate::time::Clock;
 use crate::vault::{Observer, Vault};
 use crate::watch::Watch;
+
+pub use reload::{Load, Source};
 
 /// How long a second process waits for the first to let go of the state; an image update starts
 /// the new one while the old one drains.
@@ -75,7 +82,8 @@ impl From<Failure> for Error {
 }
 
 /// Runs the agent until `stop`, and then as long as its stop policy asks for. `supervisor` hears
-/// when something is published for the first time, and when the agent stops.
+/// when something is published for the first time, and when the agent stops; `source` is where a
+/// changed configuration comes from.
 ///
 /// # Errors
 /// When it cannot start: the state, the publish directory, an address or a CA cannot be used. When
@@ -83,6 +91,7 @@ impl From<Failure> for Error {
 pub async fn run(
     config: Config,
     supervisor: Supervisor,
+    source: Option<Source>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let (store, found) = open_state(&config).await?;
@@ -92,25 +101,40 @@ pub async fn run(
     let metrics = Arc::new(Metrics::new(&config.policy));
     let (view, shown) = channel::channel(View::default());
     let heartbeat = Heartbeat::default();
-    let mut servers = listen(&config, &metrics, &shown, &heartbeat, &clock)
-        .await
-        .map_err(Error::Configuration)?;
+    let (alive, at) = (heartbeat.clone(), clock.clone());
+    let mut listeners = Listeners::new([
+        ("probes", probes::answer(shown.clone(), move || alive.alive(at.now()))),
+        ("metrics", scrape::metrics(metrics.clone(), shown.clone(), clock.clone())),
+    ]);
+    let taken = listeners.take(&config.listen).await.map_err(Error::Configuration)?;
+    listeners.serve(&config.listen, taken);
 
     let observed = metrics.clone();
     let observer: Observer =
         Arc::new(move |operation, outcome, took| observed.vault_request(operation, outcome, took));
     let vault = config.vault.as_ref().map(|settings| Vault::new(settings, store.key(), observer));
-    let vault = vault.transpose().map_err(Error::Configuration)?;
-    let outside = Arc::new(outside(&config, vault, store.key(), clock.clone()));
+    let vault = vault.transpose().map_err(Error::Configuration)?.map(Arc::new);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, store.key());
+    let outside = Arc::new(outside(&config, vault, key, &BTreeMap::new(), clock.clone()));
     // All that is needed is open or made, and no thread has been started.
-    confinement::close(&config);
-    servers.spawn(tell_when_ready(supervisor.clone(), shown));
-    let inputs = (!config.local.is_empty()).then(|| Watch::around(config.local.values()));
+    let confined = confinement::close(&config);
+    let told = tell_when_ready(supervisor.clone(), shown.clone());
+    let inputs = inputs(&config);
+    let (sender, changes) = mpsc::channel(1);
     let seed = seed(&config.instance);
     let on_disk = publisher.generation();
     let watched = config.publish.directory.clone();
-    let (agent, first) = Agent::adopt(config.policy, kept, on_disk, seed, clock.now());
-    let files = config.files;
+    let (agent, first) = Agent::adopt(config.policy.clone(), kept, on_disk, seed, clock.now());
+    let files = config.files.clone();
+    let reload = Reload {
+        source,
+        config,
+        confined,
+        outside: outside.clone(),
+        metrics: metrics.clone(),
+        view: shown,
+        changes: sender,
+    };
     let driver = Driver {
         agent,
         first,
@@ -121,6 +145,7 @@ pub async fn run(
         watched,
         inputs,
         outside,
+        changes,
         metrics,
         view,
         heartbeat,
@@ -129,8 +154,12 @@ pub async fn run(
         stop.await;
         supervisor.stopping();
     };
-    let ended = driver::run(driver, stop).await;
-    servers.shutdown().await;
+    let reload = async { tokio::join!(reload.run(&mut listeners), told).0 };
+    let ended = tokio::select! {
+        ended = driver::run(driver, stop) => ended,
+        never = reload => match never {},
+    };
+    listeners.shutdown().await;
     ended?.map_or(Ok(()), |unmet| Err(unmet.into()))
 }
 
@@ -138,6 +167,11 @@ async fn tell_when_ready(supervisor: Supervisor, mut view: channel::Receiver<Vie
     if view.wait_for(|view| view.started).await.is_ok() {
         supervisor.ready();
     }
+}
+
+/// Notices changes of the files that secrets come from.
+fn inputs(config: &Config) -> Option<Watch> {
+    (!config.local.is_empty()).then(|| Watch::around(config.local.values()))
 }
 
 async fn open_state(config: &Config) -> Result<(Store, Option<Found>), Error> {
@@ -157,41 +191,31 @@ async fn open_state(config: &Config) -> Result<(Store, Option<Found>), Error> {
     }
 }
 
-async fn listen(
+/// What `config` needs; of the `databases` those that it names stay as they are, with what is under
+/// way there.
+fn outside(
     config: &Config,
-    metrics: &Arc<Metrics>,
-    view: &channel::Receiver<View>,
-    heartbeat: &Heartbeat,
-    clock: &Clock,
-) -> Result<JoinSet<()>, Failure> {
-    let mut servers = JoinSet::new();
-    if let Some(address) = config.listen.probes {
-        let listener = Listener::bind("probes", address).await?;
-        let (heartbeat, clock) = (heartbeat.clone(), clock.clone());
-        let answer = probes::answer(view.clone(), move || heartbeat.alive(clock.now()));
-        servers.spawn(listener.serve(answer, std::future::pending()));
-    }
-    if let Some(address) = config.listen.metrics {
-        let listener = Listener::bind("metrics", address).await?;
-        let answer = scrape::metrics(metrics.clone(), view.clone(), clock.clone());
-        servers.spawn(listener.serve(answer, std::future::pending()));
-    }
-    Ok(servers)
-}
-
-fn outside(config: &Config, vault: Option<Vault>, key: &[u8], clock: Clock) -> Outside {
+    vault: Option<Arc<Vault>>,
+    key: hmac::Key,
+    databases: &BTreeMap<SecretName, Arc<Database>>,
+    clock: Clock,
+) -> Outside {
+    let database = |name: &SecretName, connection: &Arc<Connection>| {
+        let known = databases.get(name).filter(|known| known.connection() == connection);
+        known.cloned().unwrap_or_else(|| Arc::new(Database::new(connection.clone())))
+    };
     let databases = config.policy.secrets.iter().filter_map(|(name, secret)| {
         let connection = match secret {
             SecretPolicy::Leased(leased) => &leased.connection,
             SecretPolicy::Polled(polled) => &polled.connection,
         };
-        Some((name.clone(), Database::new(connection.clone()?)))
+        Some((name.clone(), database(name, connection.as_ref()?)))
     });
     Outside {
         vault,
         sources: config.sources.clone(),
         local: config.local.clone(),
-        key: hmac::Key::new(hmac::HMAC_SHA256, key),
+        key,
         databases: databases.collect(),
         files: config.files.clone(),
         targets: config.targets.clone(),

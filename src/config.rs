@@ -33,7 +33,7 @@ pub use tree::SyntaxError;
 pub use value::duration;
 
 /// Everything that a process needs, valid as a whole.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Names this agent to people and spreads its timing.
     pub instance: String,

@@ -12,21 +12,22 @@ mod tasks;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch as channel;
+use tokio::sync::{mpsc, watch as channel};
 use tokio::task::{Id, JoinError, JoinSet, LocalSet};
 
 use crate::agent::command::Command;
-use crate::agent::event::Event;
+use crate::agent::event::{Event, Visible};
 use crate::agent::view::View;
-use crate::agent::{Agent, Unmet};
+use crate::agent::{Agent, Policy, Unmet};
 use crate::error::{Class, Failure};
 use crate::logs;
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
-use crate::render::{self, File};
+use crate::render::{self, File, Rendering};
 use crate::server::probes::Heartbeat;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Generation, Snapshot};
 use crate::state::Store;
 use crate::time::Clock;
 use crate::vault::Vault;
@@ -59,12 +60,28 @@ pub struct Driver {
     pub inputs: Option<Watch>,
     /// Vault, the database, the app.
     pub outside: Arc<Outside>,
+    /// What the configuration is changed to.
+    pub changes: mpsc::Receiver<Change>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Shows the agent to the listeners.
     pub view: channel::Sender<View>,
     /// Shows that the loop turns.
     pub heartbeat: Heartbeat,
+}
+
+/// A configuration that was changed, and found to be right.
+pub struct Change {
+    /// For the agent.
+    pub policy: Policy,
+    /// What is to be rendered.
+    pub files: Vec<File>,
+    /// How long a generation is kept for readers that still have it.
+    pub keep: Duration,
+    /// Vault, the database, the app.
+    pub outside: Arc<Outside>,
+    /// Notices changes of files that secrets come from.
+    pub inputs: Option<Watch>,
 }
 
 /// The loop's own state.
@@ -81,6 +98,8 @@ struct Turning {
     waiting: VecDeque<Command>,
     /// Why the last write of the state failed; tried again at each turn.
     unsaved: Option<Failure>,
+    /// The files of the newest policy, until they are in use.
+    coming: Option<Vec<File>>,
     fingerprints: BTreeMap<String, String>,
     exited: bool,
     /// Why an agent that was to publish once has not.
@@ -110,6 +129,7 @@ async fn turn(
         reads: 0,
         waiting: VecDeque::new(),
         unsaved: None,
+        coming: None,
         fingerprints: BTreeMap::new(),
         exited: false,
         unmet: None,
@@ -141,6 +161,7 @@ async fn turn(
                 None => continue,
             },
             () = changed(&mut turning.driver.inputs) => turning.inputs_changed(),
+            Some(change) = turning.driver.changes.recv(), if !stopping => turning.change(change),
             () = &mut stop, if !stopping => {
                 stopping = true;
                 Event::Stop
@@ -159,6 +180,17 @@ async fn changed(watch: &mut Option<Watch>) {
 }
 
 impl Turning {
+    /// Makes everything ready for the policy, which the agent is then told of.
+    fn change(&mut self, change: Change) -> Event {
+        let Change { policy, files, keep, outside, inputs } = change;
+        self.driver.inputs = inputs;
+        self.driver.metrics.follow(&policy);
+        self.driver.publisher.keep(keep);
+        self.driver.outside = outside;
+        self.coming = Some(files);
+        Event::Reload(policy)
+    }
+
     /// Gives what changed between the publish and the watch.
     fn begin_to_watch(&mut self) -> Option<Event> {
         if self.watch.is_some() || !self.driver.publisher.has_published() {
@@ -169,7 +201,7 @@ impl Turning {
     }
 
     fn completed(&mut self, done: Result<(Id, Event), JoinError>) -> Event {
-        let vault = self.driver.outside.vault.as_ref();
+        let vault = self.driver.outside.vault.as_deref();
         if let Some(result) = vault.and_then(Vault::tls_files) {
             logs::tls_files(&result);
         }
@@ -261,7 +293,14 @@ impl Turning {
                 return Some(Event::Rehearsed { result });
             }
             Command::Publish(snapshot) => {
-                let result = self.saved().and_then(|()| self.publish(&snapshot));
+                let result = self.saved().and_then(|()| {
+                    let rendering = render::render(&self.driver.files, &snapshot)?;
+                    self.publish(snapshot.generation, rendering)
+                });
+                return Some(Event::Published { result });
+            }
+            Command::Switch(snapshot) => {
+                let result = self.saved().and_then(|()| self.switch(&snapshot));
                 return Some(Event::Published { result });
             }
             Command::Repair => {
@@ -330,12 +369,22 @@ impl Turning {
         }
     }
 
-    fn publish(&mut self, snapshot: &Snapshot) -> Result<crate::agent::event::Visible, Failure> {
-        let rendering = render::render(&self.driver.files, snapshot)?;
-        let fingerprints = status::fingerprints(&rendering, self.driver.store.key());
+    fn publish(&mut self, generation: Generation, set: Rendering) -> Result<Visible, Failure> {
+        let fingerprints = status::fingerprints(&set, self.driver.store.key());
         let now = self.driver.clock.now();
-        let visible = self.driver.publisher.publish(now, snapshot.generation, rendering)?;
+        let visible = self.driver.publisher.publish(now, generation, set)?;
         self.fingerprints = fingerprints;
+        Ok(visible)
+    }
+
+    /// Publishes the files that are to come, which are in use from then on.
+    fn switch(&mut self, snapshot: &Snapshot) -> Result<Visible, Failure> {
+        let files = self.coming.as_ref().unwrap_or(&self.driver.files);
+        let rendering = render::render(files, snapshot)?;
+        let visible = self.publish(snapshot.generation, rendering)?;
+        if let Some(files) = self.coming.take() {
+            self.driver.files = files;
+        }
         Ok(visible)
     }
 

@@ -8,12 +8,17 @@ mod format;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::audit::event::{Level, Record};
@@ -32,23 +37,46 @@ pub struct Log {
     pub json: bool,
 }
 
+/// Changes what is logged.
+pub struct Control {
+    levels: Handle<Targets, Registry>,
+    json: Arc<AtomicBool>,
+}
+
+impl Control {
+    /// From now on, `log`.
+    pub fn set(&self, log: &Log) {
+        self.json.store(log.json, Ordering::Relaxed);
+        // It fails only where nothing is logged any more.
+        let _ = self.levels.reload(targets(log));
+    }
+}
+
 /// Sends every line of this process to the standard error stream from now on.
 ///
 /// # Errors
 /// When logging was set up before.
-pub fn init(log: &Log) -> Result<(), tracing_subscriber::util::TryInitError> {
-    subscriber(log, io::stderr).try_init()
+pub fn init(log: &Log) -> Result<Control, tracing_subscriber::util::TryInitError> {
+    let (subscriber, control) = subscriber(log, io::stderr);
+    subscriber.try_init().map(|()| control)
 }
 
 /// What turns events into lines; tests give their own writer.
-pub fn subscriber<W>(log: &Log, writer: W) -> impl Subscriber + Send + Sync
+pub fn subscriber<W>(log: &Log, writer: W) -> (impl Subscriber + Send + Sync, Control)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let json = Arc::new(AtomicBool::new(log.json));
     let lines = tracing_subscriber::fmt::layer()
-        .event_format(Lines { json: log.json })
+        .event_format(Lines { json: json.clone() })
         .with_writer(writer)
         .with_ansi(false);
+    let (levels, handle) = reload::Layer::new(targets(log));
+    let subscriber = tracing_subscriber::registry().with(levels).with(lines);
+    (subscriber, Control { levels: handle, json })
+}
+
+fn targets(log: &Log) -> Targets {
     let level = match log.level.as_str() {
         "error" => LevelFilter::ERROR,
         "warn" => LevelFilter::WARN,
@@ -59,8 +87,7 @@ where
     // At debug and trace our dependencies print requests and answers, with tokens and passwords in
     // them; no level that an operator can choose may switch that on.
     let others = level.min(LevelFilter::WARN);
-    let targets = Targets::new().with_default(others).with_target("leasehold", level);
-    tracing_subscriber::registry().with(targets).with(lines)
+    Targets::new().with_default(others).with_target("leasehold", level)
 }
 
 /// Which kinds of fields a record may have; `tracing` wants all names ahead.
@@ -77,6 +104,8 @@ macro_rules! emit {
             version = text($line, "version"),
             generation = number($line, "generation"),
             secrets = text($line, "secrets"),
+            added = text($line, "added"),
+            removed = text($line, "removed"),
             leases = number($line, "leases"),
             file = text($line, "file"),
             times = number($line, "times"),
@@ -198,6 +227,38 @@ pub fn supervisor_unreachable(failure: &Failure) {
         error = failure.text,
         hint = failure.hint,
         "the service manager will not hear that the service is ready"
+    );
+}
+
+/// The configuration was loaded again, and says what it said before.
+pub fn configuration_unchanged() {
+    tracing::info!(
+        target: "leasehold",
+        event = "configuration_unchanged",
+        "the configuration is as it was"
+    );
+}
+
+/// One thing that is wrong with a changed configuration; an empty key where it is the file itself.
+pub fn configuration_problem(key: &str, error: &str, hint: Option<&str>) {
+    tracing::error!(
+        target: "leasehold",
+        event = "configuration_problem",
+        key = Some(key).filter(|key| !key.is_empty()),
+        error,
+        hint,
+        "the changed configuration cannot be used"
+    );
+}
+
+/// A changed configuration is not used; each of its problems was told.
+pub fn configuration_refused(file: &Path, problems: usize) {
+    tracing::error!(
+        target: "leasehold",
+        event = "configuration_refused",
+        file = %file.display(),
+        problems,
+        "nothing is changed; the agent goes on by the configuration that it has"
     );
 }
 

@@ -8,7 +8,7 @@ mod rotation;
 mod series;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode_registry;
@@ -55,14 +55,35 @@ const REQUEST_BUCKETS: [f64; 10] = [0.002, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5
 
 const DAY: f64 = 86_400.0;
 
-/// All metrics of one agent.
-pub struct Metrics {
-    registry: Registry,
+/// What the policy says of the secrets.
+#[derive(Default)]
+struct Names {
     types: BTreeMap<SecretName, &'static str>,
     /// Those that have leases, whatever their type.
     leased: BTreeSet<SecretName>,
     /// Those of which new ones are made, out of a budget.
     made: BTreeSet<SecretName>,
+}
+
+impl Names {
+    fn of(policy: &Policy) -> Self {
+        let types = policy.secrets.iter().map(|(name, policy)| (name.clone(), kind(policy)));
+        let is_leased = |policy: &SecretPolicy| matches!(policy, SecretPolicy::Leased(_));
+        let leased = policy.secrets.iter().filter(|(_, policy)| is_leased(policy));
+        let is_made = |policy: &SecretPolicy| is_leased(policy) || kind(policy) == "certificate";
+        let made = policy.secrets.iter().filter(|(_, policy)| is_made(policy));
+        Self {
+            types: types.collect(),
+            leased: leased.map(|(name, _)| name.clone()).collect(),
+            made: made.map(|(name, _)| name.clone()).collect(),
+        }
+    }
+}
+
+/// All metrics of one agent.
+pub struct Metrics {
+    registry: Registry,
+    names: RwLock<Names>,
     rotations: Series,
     rotation_duration: Histograms,
     age: Series,
@@ -78,6 +99,8 @@ pub struct Metrics {
     renewal_failures: Series,
     in_progress: Series,
     grace_violations: Series,
+    reloads: Series,
+    reloaded: Series,
     known: Mutex<Known>,
 }
 
@@ -117,6 +140,11 @@ impl Metrics {
             "Old logins that ended before their grace had passed",
             secret,
         );
+        let reloads = counter(
+            "leasehold_config_reloads_total",
+            "Changed configurations, applied or refused",
+            &["outcome"],
+        );
         let mut gauge = |name: &str, help: &str, labels| {
             let series = Series::gauge(labels);
             registry.register(name, help, series.clone());
@@ -143,6 +171,11 @@ impl Metrics {
             "How long a rotation has been under way, 0 without one",
             secret,
         );
+        let reloaded = gauge(
+            "leasehold_config_last_reload_successful",
+            "Whether the agent goes on by the configuration as it is",
+            &[],
+        );
         let build = gauge("leasehold_build_info", "The version that runs", &["version"]);
         build.set(&[env!("CARGO_PKG_VERSION")], Some(1.0));
         let mut histogram = |name: &str, help: &str, labels, buckets| {
@@ -163,15 +196,8 @@ impl Metrics {
             &REQUEST_BUCKETS,
         );
 
-        let types = policy.secrets.iter().map(|(name, policy)| (name.clone(), kind(policy)));
-        let is_leased = |policy: &SecretPolicy| matches!(policy, SecretPolicy::Leased(_));
-        let leased = policy.secrets.iter().filter(|(_, policy)| is_leased(policy));
-        let is_made = |policy: &SecretPolicy| is_leased(policy) || kind(policy) == "certificate";
-        let made = policy.secrets.iter().filter(|(_, policy)| is_made(policy));
         let metrics = Self {
-            types: types.collect(),
-            leased: leased.map(|(name, _)| name.clone()).collect(),
-            made: made.map(|(name, _)| name.clone()).collect(),
+            names: RwLock::default(),
             rotations,
             rotation_duration,
             age,
@@ -187,26 +213,21 @@ impl Metrics {
             renewal_failures,
             in_progress,
             grace_violations,
+            reloads,
+            reloaded,
             known: Mutex::default(),
             registry,
         };
-        metrics.start(policy);
+        metrics.start();
+        metrics.follow(policy);
         metrics
     }
 
-    fn start(&self, policy: &Policy) {
+    fn start(&self) {
         for kind in TYPES {
             self.rotations.start(&[kind, "success"]);
             self.rotations.start(&[kind, "failure"]);
             self.rotation_duration.start(&[kind]);
-        }
-        for name in &self.leased {
-            self.renewal_failures.start(&[name]);
-            self.grace_violations.start(&[name]);
-        }
-        for target in policy.targets.keys() {
-            self.notify_attempts.start(&[target, "success"]);
-            self.notify_attempts.start(&[target, "failure"]);
         }
         for operation in OPERATIONS {
             self.vault_duration.start(&[operation]);
@@ -214,6 +235,49 @@ impl Metrics {
                 self.vault_requests.start(&[operation, outcome]);
             }
         }
+        self.reloads.start(&["applied"]);
+        self.reloads.start(&["refused"]);
+        self.reloaded.set(&[], Some(1.0));
+    }
+
+    /// Shows what `policy` names from now on. Counters go on, gauges of what it gave up are gone.
+    pub fn follow(&self, policy: &Policy) {
+        let names = Names::of(policy);
+        for name in &names.leased {
+            self.renewal_failures.start(&[name]);
+            self.grace_violations.start(&[name]);
+        }
+        for target in policy.targets.keys() {
+            self.notify_attempts.start(&[target, "success"]);
+            self.notify_attempts.start(&[target, "failure"]);
+        }
+        let mut known = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *known, names);
+        for (name, kind) in before.types {
+            if known.types.get(&name) != Some(&kind) {
+                self.age.set(&[kind, &name], None);
+                self.expiration.set(&[kind, &name], None);
+                self.expiry.set(&[&name], None);
+            }
+            if before.leased.contains(&name) && !known.leased.contains(&name) {
+                self.leases.set(&[&name], None);
+                self.in_progress.set(&[&name], None);
+            }
+            if before.made.contains(&name) && !known.made.contains(&name) {
+                self.budget.set(&[&name], None);
+            }
+        }
+    }
+
+    /// Counts a changed configuration, which the agent goes on by or not.
+    pub fn reloaded(&self, applied: bool) {
+        self.reloads.add_one(&[if applied { "applied" } else { "refused" }]);
+        self.configured(applied);
+    }
+
+    /// Whether the agent goes on by the configuration as it is.
+    pub fn configured(&self, as_it_is: bool) {
+        self.reloaded.set(&[], Some(f64::from(u8::from(as_it_is))));
     }
 
     /// Counts one request to Vault; the words are those of [`crate::vault::Observer`].
@@ -262,8 +326,9 @@ impl Metrics {
                 self.rotations.add_one(&[self.kind(secret), "failure"]);
             }
             Record::Adopted { generation, .. } if generation.0 > 0 => {
-                known.read.extend(self.types.keys().cloned());
+                known.read.extend(self.names().types.keys().cloned());
             }
+            Record::Reloaded { removed, .. } => known.forget(removed),
             Record::Draining { lease, .. } | Record::Unconfirmed { lease, .. } => {
                 known.leaving.insert(lease.clone());
             }
@@ -278,6 +343,7 @@ impl Metrics {
                 self.notify_attempts.add_one(&[target, "failure"]);
             }
             Record::Adopted { .. }
+            | Record::ReloadWaits { .. }
             | Record::SessionOpened { .. }
             | Record::SecretIdUnwrapped
             | Record::LoginFailed { .. }
@@ -339,12 +405,12 @@ impl Metrics {
             let wall = wall_micros as f64 / 1e6;
             let end = left.map(|left| ((wall + left) * 1000.0).round() / 1000.0);
             self.expiry.set(&[name], end);
-            if self.leased.contains(name) {
+            if self.names().leased.contains(name) {
                 self.leases.set(&[name], Some(secret.leases as f64));
                 let since = secret.rotating_since.map(|since| now.since(since).as_secs_f64());
                 self.in_progress.set(&[name], Some(since.unwrap_or(0.0)));
             }
-            if self.made.contains(name) {
+            if self.names().made.contains(name) {
                 self.budget.set(&[name], Some(f64::from(secret.budget)));
             }
         }
@@ -364,7 +430,11 @@ impl Metrics {
     }
 
     fn kind(&self, secret: &str) -> &'static str {
-        self.types.get(secret).copied().unwrap_or("database")
+        self.names().types.get(secret).copied().unwrap_or("database")
+    }
+
+    fn names(&self) -> RwLockReadGuard<'_, Names> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

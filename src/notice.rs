@@ -18,7 +18,7 @@ use crate::error::Failure;
 use crate::time::Clock;
 
 /// One notify target.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How to reach it.
     pub channel: Channel,
@@ -27,7 +27,7 @@ pub struct Settings {
 }
 
 /// How a target is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// `POST` to a loopback URL.
     Http {
@@ -53,7 +53,7 @@ pub enum Channel {
 }
 
 /// How a process is found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Process {
     /// Its id is in a file.
     PidFile(PathBuf),

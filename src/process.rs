@@ -39,7 +39,7 @@ pub enum Signal {
     Terminate,
     /// SIGINT: stop.
     Interrupt,
-    /// SIGHUP: nothing yet.
+    /// SIGHUP: load the configuration again.
     Hangup,
 }
 

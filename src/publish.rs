@@ -12,6 +12,7 @@ mod set;
 mod tmpfs;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
@@ -35,7 +36,7 @@ pub struct Settings {
     /// Allow a directory that others may write.
     pub allow_writers: bool,
     /// How long a generation that is no longer pointed to is kept for readers that still have it.
-    pub keep: std::time::Duration,
+    pub keep: Duration,
 }
 
 /// The directory, opened, checked and swept.
@@ -124,6 +125,11 @@ impl Publisher {
     /// would: nothing is undone on unwinding.
     pub fn at_step(&mut self, hook: impl FnMut(Step) + Send + 'static) {
         self.hook = Some(Box::new(hook));
+    }
+
+    /// Keeps a generation so long from now on for readers that still have it.
+    pub fn keep(&mut self, span: Duration) {
+        self.settings.keep = span;
     }
 
     /// The generation that is visible now; zero when there is none.

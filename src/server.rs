@@ -88,8 +88,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Takes `address` for `name` and says in the log which one it became. The host name of a
-    /// request is checked where only this machine can reach the port and `probes` is not set.
+    /// Takes `address` for `name`. The host name of a request is checked where only this machine can
+    /// reach the port, but for `probes`.
     ///
     /// # Errors
     /// When the address is taken or not ours.
@@ -102,7 +102,6 @@ impl Listener {
         let address = listener.local_addr().map_err(failed)?;
         let local = address.ip().is_loopback() && name != "probes";
         let hosts = if local { Hosts::Local } else { Hosts::Any };
-        logs::listening(name, address);
         Ok(Self { name, listener, address, hosts })
     }
 
@@ -111,8 +110,9 @@ impl Listener {
         self.address
     }
 
-    /// Answers until `stop`, then lets the connections under way end.
+    /// Answers until `stop`, then lets the connections under way end. Says in the log where.
     pub async fn serve(self, answer: Answer, stop: impl Future<Output = ()>) {
+        logs::listening(self.name, self.address);
         let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let mut connections = JoinSet::new();
         let mut stop = pin!(stop);

@@ -41,7 +41,7 @@ pub use rights::{Capabilities, Right};
 pub use roles::RoleTerms;
 
 /// Which Vault, and who we are to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `http://` or `https://` address, no path.
     pub address: String,
@@ -84,7 +84,7 @@ pub struct ClientCertificate {
 }
 
 /// How to log in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
     /// AppRole, its two ids in files.
     AppRole {

@@ -33,6 +33,7 @@ mod live {
     mod outages;
     mod pod;
     mod rehearsal;
+    mod reload;
     mod rotation;
     mod session;
     mod sources;

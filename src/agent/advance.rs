@@ -25,15 +25,16 @@ impl Agent {
         self.step_issues(cx);
         let (now, wanted) = (cx.now, self.publishable(cx.now));
         if self.publication.due(wanted.as_ref()).is_some_and(|at| at <= now) {
-            let values = self.values(now);
+            let values = self.values_in_use(now);
             self.publication.step(cx, wanted, values);
         }
+        self.step_switch(cx);
         let visible = self.publication.visible();
         let due = self.targets.values().filter_map(|target| target.due(visible)).min();
         // Nobody is told of a set that is about to be replaced.
         let telling = !stopping && self.publication.publishing().is_none();
         if telling && due.is_some_and(|at| at <= now) {
-            let values = self.values(now);
+            let values = self.values_in_use(now);
             let (generation, visible) = (self.publication.generation(), self.publication.visible());
             for target in self.targets.values_mut() {
                 target.step(cx, generation, visible, &values);
@@ -57,7 +58,8 @@ impl Agent {
             told: true,
         };
         // Only what is visible in their place lets the app do without them.
-        let replaced = self.publication.visible().is_some() && self.stop.is_none();
+        let replaced = self.publication.visible().is_some() && self.switch.is_none();
+        let replaced = replaced && self.stop.is_none();
         for secret in self.retired.values_mut() {
             if replaced {
                 secret.drain_all(cx, false);
@@ -130,11 +132,12 @@ impl Agent {
         let issue = self.wants_issue(now).filter(|_| !self.publication.rehearsing());
         let issue = issue.map(|at| at.max(self.publication.rehearsal_at()));
         let publication = self.publication.due(self.publishable(now).as_ref());
+        let switch = self.switch_due(now);
         let visible = self.publication.visible();
         let targets = self.targets.values().filter_map(|target| target.due(visible)).min();
         let targets = targets.filter(|_| self.publication.publishing().is_none());
         let once = self.once_due(now);
-        let all = [session, leased, retired, polled, issue, publication, targets, once];
+        let all = [session, leased, retired, polled, issue, publication, switch, targets, once];
         all.into_iter().flatten().min()
     }
 
@@ -151,17 +154,18 @@ impl Agent {
         }
     }
 
-    /// Whether leases may be made: every required polled secret is there, so that a missing one
-    /// costs no database user.
-    pub(super) fn may_issue(&self) -> bool {
-        self.stop.is_none() && self.polled_there
+    /// Whether leases of `name` may be made: every required polled secret is there, so that a
+    /// missing one costs no database user; a login that readers have is replaced all the same.
+    fn may_issue(&self, name: &SecretName) -> bool {
+        let in_use = || self.publication.visible().is_some_and(|all| all.contains_key(name));
+        self.stop.is_none() && (self.polled_there || in_use())
     }
 
     pub(super) fn around_leased(&self, name: &SecretName) -> leased::Surroundings<'_> {
         let visible = self.publication.visible();
         leased::Surroundings {
             session: &self.session,
-            may_issue: self.may_issue(),
+            may_issue: self.may_issue(name),
             stopping: self.stop.is_some(),
             told: visible.is_some()
                 && self.targets.values().all(|target| target.told(name, visible)),

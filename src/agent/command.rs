@@ -1,6 +1,6 @@
 //! Everything that the agent can ever do.
 //!
-//! `Save`, `Rehearse`, `Publish`, `Repair` and `Record` are performed by the driver in order,
+//! `Save`, `Rehearse`, `Publish`, `Switch`, `Repair` and `Record` are performed by the driver in order,
 //! before it looks at the next event; everything else runs beside it.
 
 use std::sync::Arc;
@@ -160,8 +160,11 @@ pub enum Command {
     /// Write the state, as it is after this batch of decisions. When that fails the commands
     /// behind it are not performed and complete with the failure.
     Save,
-    /// Make a snapshot visible. Answered by `Published`.
+    /// Make a snapshot visible in the files that are in use. Answered by `Published`.
     Publish(Snapshot),
+    /// Make a snapshot visible in the files of the policy that `Reload` brought last; from then on
+    /// these are in use. Answered by `Published`.
+    Switch(Snapshot),
     /// Put the visible generation back as it was published. Answered by `Published`.
     Repair,
     /// Tell a target. Answered by `Delivered`.

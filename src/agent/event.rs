@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::Policy;
 use crate::error::Failure;
 use crate::lease::{Grant, Granted, LeaseTerm, RoleId};
 use crate::secret::{Secret, stored};
@@ -142,6 +143,9 @@ pub enum Event {
         /// The first file that differs.
         file: String,
     },
+    /// The configuration changed: go on by this policy. Files of its own become visible by
+    /// `Switch`.
+    Reload(Policy),
     /// Stop, as the policy says.
     Stop,
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod evidence;
+mod follow;
 mod issue;
 mod ledger;
 mod probe;
@@ -83,6 +84,8 @@ pub struct Kept {
 /// An issue under way.
 struct Issuing {
     op: Op,
+    /// Where the lease is to come from; the policy may change meanwhile.
+    source: String,
     session: SessionId,
     child: Option<ChildToken>,
 }
@@ -182,10 +185,7 @@ impl Leased {
             old.lease.fade(cx);
         }
         adopted.drop_lost_candidate(cx);
-        let elsewhere = |new: &mut Candidate| new.lease.source != adopted.policy.source;
-        if let Some(new) = adopted.kept.candidate.take_if(elsewhere) {
-            adopted.leave(cx, new.lease, true);
-        }
+        adopted.end_foreign_candidate(cx);
         adopted
     }
 
@@ -242,7 +242,7 @@ impl Leased {
 
     /// Whether nothing of it is left in Vault.
     pub fn over(&self) -> bool {
-        self.leases() == 0 && self.kept.spent.is_empty()
+        self.leases() == 0 && self.kept.spent.is_empty() && self.issuing.is_none()
     }
 
     /// How many leases it has.

@@ -8,7 +8,7 @@ use crate::agent::command::TargetName;
 use crate::snapshot::{Connection, SecretName};
 
 /// What the agent shall do; valid by construction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Every secret, enabled ones only.
     pub secrets: BTreeMap<SecretName, SecretPolicy>,
@@ -54,7 +54,7 @@ pub enum OnStop {
 }
 
 /// How one secret is kept fresh.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretPolicy {
     /// By leases: each issue makes a new login.
     Leased(LeasedPolicy),
@@ -63,7 +63,7 @@ pub enum SecretPolicy {
 }
 
 /// How a leased secret is kept fresh.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedPolicy {
     /// Where the leases come from, as text; when it changes, the lease is replaced.
     pub source: String,
@@ -95,7 +95,7 @@ pub enum Gives {
 }
 
 /// How a polled secret is kept fresh.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolledPolicy {
     /// Where the value comes from, as text; when it changes, the value is had anew.
     pub source: String,

@@ -106,6 +106,21 @@ impl Polled {
         adopted
     }
 
+    /// Where the value comes from.
+    pub fn source(&self) -> &str {
+        &self.policy.source
+    }
+
+    /// Goes on by another policy of the same source.
+    pub fn follow(&mut self, now: Moment, policy: PolledPolicy) {
+        if let (Some(at), Refresh::Asked(poll) | Refresh::Local(poll)) =
+            (&mut self.read_at, policy.refresh)
+        {
+            *at = (*at).min(now + poll);
+        }
+        self.policy = policy;
+    }
+
     /// What the next process takes over.
     pub fn kept(&self) -> Option<Kept> {
         let Self { held, making, .. } = self;

@@ -145,6 +145,29 @@ impl Publication {
         }
     }
 
+    /// Whether neither a publish nor a repair is under way.
+    pub fn idle(&self) -> bool {
+        self.under_way.is_none() && !self.repair.under_way
+    }
+
+    /// Publishes `versions` in the files of the newest policy, whatever is visible.
+    pub fn switch(
+        &mut self,
+        cx: &mut Context,
+        versions: Versions,
+        secrets: BTreeMap<SecretName, Value>,
+    ) {
+        self.under_way = Some(versions);
+        cx.dirty();
+        cx.push(Command::Switch(Snapshot { generation: self.generation.next(), secrets }));
+    }
+
+    /// A switch failed: what is visible stays. Gives the generation that there will not be.
+    pub fn give_up(&mut self) -> Generation {
+        self.under_way = None;
+        self.generation.next()
+    }
+
     /// Takes what became of a publish or a repair.
     pub fn published(&mut self, cx: &mut Context, result: Result<Visible, Failure>) {
         if self.under_way.is_none() {

@@ -34,26 +34,38 @@ impl Agent {
         leased.chain(polled).collect()
     }
 
-    /// What to publish, where it is not what readers see: for the first generation every required
-    /// secret must be there and every other have been tried.
+    /// What to publish in the files that are in use, where it is not what readers see: for the first
+    /// generation every required secret must be there and every other have been tried.
     pub(super) fn publishable(&self, now: Moment) -> Option<Versions> {
         let open = self.stop.is_none() && self.differs(now) && self.complete(now);
+        if self.switch.is_some() {
+            let values = || self.values_in_use(now).into_iter();
+            return open.then(|| values().map(|(name, value)| (name, value.version)).collect());
+        }
         open.then(|| self.versions(now))
     }
 
     pub(super) fn complete(&self, now: Moment) -> bool {
         let first = self.publication.generation() == Generation(0);
+        match self.publication.visible() {
+            Some(_) => true,
+            // The first set of this process has the files of the policy.
+            None => self.switch.is_none() && self.whole(now, first),
+        }
+    }
+
+    /// Whether all that is required is there, and for a `first` set everything else was tried.
+    pub(super) fn whole(&self, now: Moment, first: bool) -> bool {
         let may_lack = |required: bool, tried: bool| !required && (tried || !first);
         let shown = |name: &SecretName| self.publication.shown().get(name);
         let mut leased = self.leased.iter();
-        self.publication.visible().is_some()
-            || (self.polled.iter().all(|(name, secret)| {
-                secret.version(now, shown(name)).is_some()
-                    || may_lack(secret.required(), secret.settled())
-            }) && leased.all(|(name, secret)| {
-                secret.version(now, shown(name), &self.session).is_some()
-                    || may_lack(secret.required(), secret.tried())
-            }))
+        self.polled.iter().all(|(name, secret)| {
+            secret.version(now, shown(name)).is_some()
+                || may_lack(secret.required(), secret.settled())
+        }) && leased.all(|(name, secret)| {
+            secret.version(now, shown(name), &self.session).is_some()
+                || may_lack(secret.required(), secret.tried())
+        })
     }
 
     /// Whether readers see anything else than what there is.

@@ -42,8 +42,9 @@ impl Agent {
 
     pub(super) fn step_stop(&mut self, cx: &mut Context) {
         let leases = self.leases();
-        let settled = self.leased.values().chain(self.retired.values()).all(Leased::settled);
-        let idle = self.leased.values().all(|secret| !secret.issuing());
+        let all = self.leased.values().chain(self.retired.values());
+        let idle = all.clone().all(|secret| !secret.issuing());
+        let settled = { all }.all(Leased::settled);
         let quiet = self.all_leased().all(|secret| !secret.busy());
         let needs_vault = self.needs_vault();
         let Some(stop) = &mut self.stop else { return };
@@ -57,10 +58,11 @@ impl Agent {
         };
         if (done || cx.now >= stop.deadline) && !stop.exited {
             stop.exited = true;
-            self.leased.values_mut().for_each(|secret| secret.abandon(cx));
+            let unmet = stop.unmet.clone();
+            self.all_leased().for_each(|secret| secret.abandon(cx));
             cx.record(Record::Stopped { leases });
             cx.dirty();
-            cx.push(Command::Exit { unmet: stop.unmet.clone() });
+            cx.push(Command::Exit { unmet });
         }
     }
 }

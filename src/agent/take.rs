@@ -71,7 +71,7 @@ impl Agent {
             }
             Event::Rehearsed { result } => self.publication.rehearsal(cx, result),
             Event::Published { result } => {
-                self.publication.published(cx, result);
+                self.published(cx, result);
                 if let Some(visible) = self.publication.visible() {
                     for (name, secret) in &mut self.leased {
                         secret.visible(cx, visible.get(name));
@@ -85,6 +85,7 @@ impl Agent {
                 }
             }
             Event::Drifted { file } => self.publication.drifted(cx.now, file),
+            Event::Reload(policy) => self.reload(cx, policy),
             Event::Stop => {
                 let unmet = self.once.as_ref().map(|_| Unmet::Stopped);
                 self.begin_stop(cx, unmet);
@@ -105,7 +106,8 @@ impl Agent {
         }
         let (session, stopping) = (&self.session, self.stop.is_some());
         let on_stop = self.on_stop;
-        if let Some(secret) = self.leased.get_mut(name).filter(|secret| secret.issues(op)) {
+        let mut all = [self.leased.get_mut(name), self.retired.get_mut(name)].into_iter().flatten();
+        if let Some(secret) = all.find(|secret| secret.issues(op)) {
             let usable = |id| session.alive(id) && !(stopping && on_stop != OnStop::Keep);
             secret.issued(cx, sent, result, usable);
         }

@@ -46,6 +46,17 @@ impl Target {
         self.acknowledged.clone()
     }
 
+    /// Wants to hear of these from now on.
+    pub fn want(&mut self, secrets: BTreeSet<SecretName>) {
+        self.secrets = secrets;
+    }
+
+    /// What it acknowledged of `secret` is no longer what its versions mean.
+    pub fn forget(&mut self, secret: &SecretName) {
+        self.acknowledged.remove(secret);
+        self.asked.iter_mut().for_each(|(_, _, versions)| drop(versions.remove(secret)));
+    }
+
     fn owed(&self, visible: Option<&Versions>) -> Versions {
         let wanted = visible.into_iter().flatten().filter(|(name, version)| {
             self.secrets.contains(*name) && self.acknowledged.get(*name) != Some(version)

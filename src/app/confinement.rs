@@ -6,19 +6,18 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::agent::command::TargetName;
+use crate::config::{Config, Problem};
 use crate::logs;
 use crate::notice::Channel;
 use crate::process::{Confined, Reach, confine};
 
 /// Closes the process in, where no command of the configuration needs more than the agent does.
-pub(super) fn close(config: &Config) {
-    let mut targets = config.targets.iter();
-    if let Some((name, _)) =
-        targets.find(|(_, target)| matches!(target.channel, Channel::Exec { .. }))
-    {
+/// Gives whether anything is out of reach now.
+pub(super) fn close(config: &Config) -> bool {
+    if let Some(name) = command(config) {
         logs::unconfined(&format!("the command of `{name}` may need what the agent does not"));
-        return;
+        return false;
     }
     let reach = reach(config);
     let shown = |paths: &BTreeSet<PathBuf>| {
@@ -28,8 +27,46 @@ pub(super) fn close(config: &Config) {
     match confine(&reach) {
         Confined::Fully => logs::confined(true, &reads, &writes),
         Confined::Partly => logs::confined(false, &reads, &writes),
-        Confined::Not(why) => logs::unconfined(&why),
+        Confined::Not(why) => {
+            logs::unconfined(&why);
+            return false;
+        }
     }
+    true
+}
+
+/// What `new` needs that is out of reach of a process that was closed in for `old`.
+pub(super) fn beyond(old: &Config, new: &Config) -> Vec<Problem> {
+    let problem = |path: &str, text: String| Problem {
+        path: path.to_owned(),
+        text,
+        hint: Some("restart the agent, which goes on with the leases".to_owned()),
+    };
+    let mut all = Vec::new();
+    if let Some(name) = command(new) {
+        let text = format!("the command of `{name}`: a confined agent starts none");
+        all.push(problem("notify", text));
+    }
+    let (had, wanted) = (reach(old), reach(new));
+    if wanted.signals && !had.signals {
+        let text = "an agent that was confined without signals sends none".to_owned();
+        all.push(problem("notify", text));
+    }
+    let known = |path: &PathBuf| {
+        had.reads.iter().chain(&had.writes).any(|reachable| path.starts_with(reachable))
+    };
+    for path in wanted.reads.iter().filter(|path| !known(path)) {
+        let text = format!("`{}` is out of reach of an agent that was confined", path.display());
+        all.push(problem("", text));
+    }
+    all
+}
+
+/// A target that is told by a command.
+fn command(config: &Config) -> Option<&TargetName> {
+    let mut targets = config.targets.iter();
+    let found = targets.find(|(_, target)| matches!(target.channel, Channel::Exec { .. }));
+    found.map(|(name, _)| name)
 }
 
 /// All that `config` needs: its files, the two directories, and what every program needs.

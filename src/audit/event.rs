@@ -26,6 +26,11 @@ pub enum Level {
 pub enum Record {
     /// The agent goes on from a state that an earlier process left.
     Adopted { leases: usize, generation: Generation },
+    /// The configuration changed, and the agent goes on by it.
+    Reloaded { added: Vec<SecretName>, removed: Vec<SecretName> },
+    /// What the changed configuration publishes cannot be shown yet: these are required and not
+    /// there. The files stay as they were configured before.
+    ReloadWaits { secrets: Vec<SecretName> },
     /// Logged in to Vault.
     SessionOpened { ttl: Option<Duration>, renewable: bool },
     /// The wrapped secret id was unwrapped; the next process finds it in the state.

@@ -85,6 +85,19 @@ pub fn line(record: &Record) -> Line {
                 .count("leases", *leases)
                 .generation(*generation)
         }
+        Record::Reloaded { added, removed } => {
+            Line::new("reloaded", Info, "going on by the changed configuration")
+                .text("added", added.join(","))
+                .text("removed", removed.join(","))
+        }
+        Record::ReloadWaits { secrets } => {
+            let message = "the changed configuration's files wait for secrets that are not there";
+            let hint = "put them there, or take them out of the configuration again; until then \
+                        the files are as configured before";
+            Line::new("reload_waits", Warn, message)
+                .text("secrets", secrets.join(","))
+                .text("hint", hint)
+        }
         Record::SessionOpened { ttl, renewable } => {
             let line = Line::new("session_opened", Info, "logged in to Vault");
             optional(line, "ttl_seconds", *ttl).flag("renewable", *renewable)

@@ -17,5 +17,5 @@ pub(super) fn init(arguments: &InitArguments, environment: &Environment) -> Exit
     };
     config.policy = config.policy.publish_once(config.init_timeout);
     config.listen = Listen::default();
-    run::keep(Loaded { config, warnings }, None)
+    run::keep(Loaded { config, warnings }, None, None)
 }

@@ -3,16 +3,17 @@
 //! Receives the flags, gives how the agent ended. Never decides anything: it loads the
 //! configuration, readies log, runtime and signals, and hands over to [`app`].
 
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::app;
+use crate::app::{self, Load};
 use crate::cli::{Exit, RunArguments, load, print};
 use crate::config::environment::Environment;
-use crate::config::{Config, Loaded};
+use crate::config::{self, Config, Loaded};
 use crate::error::{Class, Failure};
 use crate::logs;
 use crate::process::{Received, Sender, Signal, Signals, Supervisor, harden, swap};
@@ -23,18 +24,27 @@ const THREAD_TIMEOUT: Duration = Duration::from_millis(100);
 /// Runs until SIGTERM.
 pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
     let path = arguments.config(environment);
-    let loaded = match load(&path, environment, &arguments.overrides()) {
+    let overrides = arguments.overrides();
+    let loaded = match load(&path, environment, &overrides) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    keep(loaded, environment.get("NOTIFY_SOCKET"))
+    let again = {
+        let (path, environment, overrides) = (path.clone(), environment.clone(), overrides);
+        move || config::load(&path, &environment, &overrides)
+    };
+    keep(loaded, environment.get("NOTIFY_SOCKET"), Some((path, Box::new(again))))
 }
 
 /// Runs as `loaded` says; for [`init`](super::init) too. `supervisor` is the socket of a service
-/// manager that wants to hear how far we are.
-pub(super) fn keep(loaded: Loaded, supervisor: Option<&str>) -> Exit {
+/// manager that wants to hear how far we are, `again` a configuration file that may change.
+pub(super) fn keep(
+    loaded: Loaded,
+    supervisor: Option<&str>,
+    again: Option<(PathBuf, Load)>,
+) -> Exit {
     let started = harden().map_err(app::Error::from);
-    match started.and_then(|()| start(loaded, supervisor)) {
+    match started.and_then(|()| start(loaded, supervisor, again)) {
         Ok(exit) => exit,
         Err(error) => {
             let (exit, failure) = match error {
@@ -51,12 +61,16 @@ pub(super) fn keep(loaded: Loaded, supervisor: Option<&str>) -> Exit {
     }
 }
 
-fn start(loaded: Loaded, supervisor: Option<&str>) -> Result<Exit, app::Error> {
+fn start(
+    loaded: Loaded,
+    supervisor: Option<&str>,
+    again: Option<(PathBuf, Load)>,
+) -> Result<Exit, app::Error> {
     let Loaded { config, warnings } = loaded;
     let ours = |doing: &str, error: &dyn std::error::Error| {
         Failure::new(Class::Ours, format!("{doing}: {error}"))
     };
-    logs::init(&config.log).map_err(|error| ours("set up the log", &error))?;
+    let log = logs::init(&config.log).map_err(|error| ours("set up the log", &error))?;
     logs::starting(env!("CARGO_PKG_VERSION"), &config.instance);
     for warning in &warnings {
         logs::configuration_warning(warning);
@@ -73,18 +87,26 @@ fn start(loaded: Loaded, supervisor: Option<&str>) -> Result<Exit, app::Error> {
         .enable_all()
         .build()
         .map_err(|error| ours("start the runtime", &error))?;
-    let exit = runtime.block_on(until_signalled(config, supervisor));
+    let (ask, asked) = mpsc::channel(1);
+    let source = again.map(|(path, load)| app::Source { path, load, asked, log });
+    let exit = runtime.block_on(until_signalled(config, supervisor, source, &ask));
     runtime.shutdown_timeout(THREAD_TIMEOUT);
     exit
 }
 
 /// The first signal to stop is passed on, the second ends the process at once.
-async fn until_signalled(config: Config, supervisor: Supervisor) -> Result<Exit, app::Error> {
+async fn until_signalled(
+    config: Config,
+    supervisor: Supervisor,
+    source: Option<app::Source>,
+    ask: &mpsc::Sender<()>,
+) -> Result<Exit, app::Error> {
     let mut signals = Signals::listen()?;
     let (stop, stopped) = oneshot::channel();
     let mut stop = Some(stop);
     let mut code = None;
-    let mut app = pin!(app::run(config, supervisor, async {
+    let again = source.is_some();
+    let mut app = pin!(app::run(config, supervisor, source, async {
         // Without a sender there is nobody left to say stop.
         let _ = stopped.await;
     }));
@@ -99,7 +121,10 @@ async fn until_signalled(config: Config, supervisor: Supervisor) -> Result<Exit,
         match (received.signal, stop.take()) {
             (Signal::Hangup, still) => {
                 stop = still;
-                tell(received, "nothing to reload in this version");
+                let what = if again { "loading the configuration again" } else { "ignored" };
+                tell(received, what);
+                // One that is asked for already is as good.
+                let _ = ask.try_send(());
             }
             (Signal::Terminate | Signal::Interrupt, Some(stop)) => {
                 tell(received, "stopping");

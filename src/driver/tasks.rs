@@ -22,7 +22,7 @@ use crate::vault::{Source, Vault};
 /// Everything that commands reach outside of this process.
 pub struct Outside {
     /// Vault; there may be none where no secret comes from there.
-    pub vault: Option<Vault>,
+    pub vault: Option<Arc<Vault>>,
     /// Where in Vault each secret comes from that comes from there.
     pub sources: BTreeMap<SecretName, Source>,
     /// The file of each secret that comes from one.
@@ -30,7 +30,7 @@ pub struct Outside {
     /// Keys the hash by which the content of such a file is known again.
     pub key: hmac::Key,
     /// The database of each secret that has one.
-    pub databases: BTreeMap<SecretName, Database>,
+    pub databases: BTreeMap<SecretName, Arc<Database>>,
     /// What is rendered.
     pub files: Vec<File>,
     /// How to reach each target.
@@ -58,7 +58,7 @@ impl Outside {
     /// A new value is good only where every file that names it can hold it: published, one that
     /// cannot would hold back every other secret.
     fn tried_out(&self, name: &SecretName, content: &Granted) -> Result<(), Failure> {
-        let connection = |name: &SecretName| self.databases.get(name).map(Database::connection);
+        let connection = |name: &SecretName| self.databases.get(name).map(|it| it.connection());
         let logins = self.sources.iter().filter_map(|(other, source)| match source {
             Source::Database { .. } | Source::Static { .. } => {
                 Some((other.clone(), Value::stand_in(connection(other).cloned())))
@@ -146,7 +146,7 @@ impl Outside {
     }
 
     fn database(&self, name: &SecretName) -> Result<&Database, Failure> {
-        self.databases.get(name).ok_or_else(|| unknown(name))
+        self.databases.get(name).map(AsRef::as_ref).ok_or_else(|| unknown(name))
     }
 }
 
@@ -229,6 +229,7 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
             Command::Rehearse(_)
             | Command::Save
             | Command::Publish(_)
+            | Command::Switch(_)
             | Command::Repair
             | Command::Record(_)
             | Command::Exit { .. },
@@ -268,6 +269,7 @@ pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option
         Command::Rehearse(_)
         | Command::Save
         | Command::Publish(_)
+        | Command::Switch(_)
         | Command::Repair
         | Command::Record(_)
         | Command::Exit { .. } => return None,

@@ -4,6 +4,8 @@
 //! breaks a line: control characters are escaped wherever the text came from.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Number, Value};
 use tracing::field::{Field, Visit};
@@ -16,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 /// How lines look.
 pub(super) struct Lines {
     /// As JSON, else as text.
-    pub(super) json: bool,
+    pub(super) json: Arc<AtomicBool>,
 }
 
 /// The fields of one event.
@@ -48,7 +50,7 @@ where
             fields.rest.push(("source", event.metadata().target().into()));
         }
         let level = event.metadata().level();
-        if self.json {
+        if self.json.load(Ordering::Relaxed) {
             write_json(&mut out, &timestamp, *level, &name, fields)
         } else {
             write_text(&mut out, &timestamp, *level, &name, fields)

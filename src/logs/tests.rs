@@ -27,7 +27,7 @@ fn captured(level: &str, json: bool, act: impl FnOnce()) -> String {
     let captured = Captured::default();
     let writer = captured.clone();
     let log = Log { level: level.to_owned(), json };
-    tracing::subscriber::with_default(subscriber(&log, move || writer.clone()), act);
+    tracing::subscriber::with_default(subscriber(&log, move || writer.clone()).0, act);
     String::from_utf8(captured.0.lock().unwrap().clone()).unwrap()
 }
 

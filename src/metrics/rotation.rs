@@ -31,6 +31,15 @@ impl Known {
         }
     }
 
+    /// The policy gave `secrets` up; the end of what they had is no loss.
+    pub(super) fn forget(&mut self, secrets: &[SecretName]) {
+        for secret in secrets {
+            let leases = [self.current.remove(secret), self.candidate.remove(secret)];
+            self.leaving.extend(leases.into_iter().flatten());
+            self.read.remove(secret);
+        }
+    }
+
     /// `lease` is the one in use from now on; the one before it is on its way out.
     pub(super) fn take_over(&mut self, secret: &SecretName, lease: &str) {
         self.candidate.remove(secret);

@@ -198,7 +198,8 @@ impl Ahead {
     fn perform(&mut self, commands: Vec<Command>) -> VecDeque<Event> {
         let mut at_once = VecDeque::new();
         for command in commands {
-            let now = matches!(command, Command::Rehearse(_) | Command::Publish(_));
+            let now =
+                matches!(command, Command::Rehearse(_) | Command::Publish(_) | Command::Switch(_));
             let Some(event) = self.answer(command) else { continue };
             if now {
                 at_once.push_back(event);
@@ -265,7 +266,7 @@ impl Ahead {
             }
             Command::Deliver { op, .. } => Event::Delivered { op, result: Ok(()) },
             Command::Rehearse(_) => Event::Rehearsed { result: Ok(()) },
-            Command::Publish(snapshot) => {
+            Command::Publish(snapshot) | Command::Switch(snapshot) => {
                 let visible = Visible { generation: snapshot.generation, changed: true };
                 Event::Published { result: Ok(visible) }
             }

@@ -105,8 +105,18 @@ fn play(script: &str) -> String {
                 world.policy = world.policy.clone().publish_once(duration(span));
             }
             (Some(world), ["serve"]) => world.policy.until = Until::Stopped,
-            (Some(world), ["secret", secret, kind @ "pki", options @ ..]) => {
+            (Some(world), ["secret", secret, kind @ ("kv" | "pki"), options @ ..]) => {
                 world.policy.secrets.insert(name(secret), polled(secret, kind, options));
+            }
+            (Some(world), ["secret", secret, "gone"]) => {
+                world.policy.secrets.remove(&name(secret));
+            }
+            (Some(world), ["target", target, secrets @ ..]) => {
+                let secrets: BTreeSet<_> = secrets.iter().map(|secret| name(secret)).collect();
+                world.policy.targets.insert(name(target), secrets);
+            }
+            (Some(world), ["reload", files @ ..]) => {
+                world.reload(world.policy.clone(), !files.is_empty());
             }
             (Some(world), ["stop"]) => world.stop(),
             (Some(world), ["jump", span]) => world.jump(duration(span)),
@@ -199,7 +209,7 @@ fn polled(secret: &str, kind: &str, options: &[&str]) -> SecretPolicy {
         "file" => (Gives::Fields, Refresh::Local(poll)),
         other => panic!("kind {other}"),
     };
-    let source = options.iter().find_map(|option| option.strip_prefix("of=")).unwrap_or(secret);
+    let source = options.iter().find_map(|option| option.strip_prefix("from=")).unwrap_or(secret);
     SecretPolicy::Polled(PolledPolicy {
         source: source.into(),
         required: !options.contains(&"optional"),
@@ -234,6 +244,7 @@ fn leased(options: &[&str]) -> LeasedPolicy {
             "rotate_every" => policy.rotate_every = Some(duration(value)),
             "grace" => policy.grace = duration(value),
             "lookup" => policy.lookup = duration(value),
+            "from" => policy.source = value.into(),
             "unconfirmed_after" => policy.unconfirmed_after = Some(duration(value)),
             "optional" => policy.required = false,
             "untried" => policy.connection = None,

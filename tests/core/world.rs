@@ -74,6 +74,8 @@ pub struct World {
     pub meddler: Option<Box<dyn Meddler>>,
     pub ledger: Ledger,
     visible: Option<Snapshot>,
+    /// Whether the policy that was loaded last has other files.
+    new_files: bool,
     unproved: BTreeSet<String>,
     proved: BTreeSet<String>,
     deadlines: BTreeMap<String, Moment>,
@@ -233,6 +235,7 @@ impl World {
             meddler: None,
             ledger: Ledger::default(),
             visible: None,
+            new_files: false,
             unproved: BTreeSet::new(),
             proved: BTreeSet::new(),
             deadlines: BTreeMap::new(),
@@ -344,6 +347,15 @@ impl World {
     pub fn stop(&mut self) {
         self.stopping = true;
         self.send(Event::Stop);
+    }
+
+    /// The configuration changed; `files`: what is rendered changed too.
+    pub fn reload(&mut self, policy: Policy, files: bool) {
+        self.policy = policy;
+        self.new_files |= files;
+        // Of what is no longer asked the answers are nobody's.
+        self.ledger.at_a_reload();
+        self.send(Event::Reload(self.policy.clone()));
     }
 
     pub fn drift(&mut self) {

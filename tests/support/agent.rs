@@ -190,11 +190,11 @@ impl Agent {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// The address of one of its listeners.
+    /// The address of one of its listeners; the newest, where it was changed.
     pub async fn listener(&self, name: &str) -> String {
         eventually(&format!("the {name} listener"), secs(10), async || {
             let lines = self.journal.since(self.mark, "listening");
-            let found = lines.iter().find(|line| line.text("listener") == name)?;
+            let found = lines.iter().rfind(|line| line.text("listener") == name)?;
             Some(found.text("address").to_owned())
         })
         .await

@@ -55,7 +55,8 @@ impl Leased {
         self.kept.asked_at = Some(cx.now);
         if apart && !self.childless {
             let op = cx.op();
-            self.issuing = Some(Issuing { op, session, child: None });
+            let source = self.policy.source.clone();
+            self.issuing = Some(Issuing { op, source, session, child: None });
             cx.push(Command::CreateToken {
                 op,
                 secret: self.name.clone(),
@@ -99,7 +100,8 @@ impl Leased {
     ) {
         let op = cx.op();
         self.kept.intent = Some(Intent { undone: child.is_some() });
-        self.issuing = Some(Issuing { op, session, child });
+        let source = self.policy.source.clone();
+        self.issuing = Some(Issuing { op, source, session, child });
         cx.dirty();
         cx.record(Record::IssueRequested { secret: self.name.clone() });
         cx.push(Command::Issue { op, secret: self.name.clone(), token });
@@ -114,13 +116,13 @@ impl Leased {
         result: Result<Grant, Failure>,
         usable: impl FnOnce(SessionId) -> bool,
     ) {
-        let Some(Issuing { session, child, .. }) = self.issuing.take() else { return };
+        let Some(Issuing { source, session, child, .. }) = self.issuing.take() else { return };
         self.kept.intent = None;
         cx.dirty();
         match result {
             Ok(grant) => {
                 self.kept.budget.spend(cx.now, Some(grant.duration));
-                let mut lease = Lease::new(cx, grant, &self.policy.source, session, sent);
+                let mut lease = Lease::new(cx, grant, &source, session, sent);
                 lease.live_under(child);
                 cx.record(Record::LeaseIssued {
                     secret: self.name.clone(),
@@ -133,7 +135,7 @@ impl Leased {
                 self.probe = None;
                 self.probe_retry = Retry::default();
                 self.told_spent = false;
-                if usable(session) {
+                if usable(session) && source == self.policy.source {
                     self.kept.candidate = Some(Candidate { lease, unproved: false });
                 } else {
                     self.leave(cx, lease, true);

@@ -20,6 +20,8 @@ pub(crate) fn every_record() -> Vec<Record> {
     let (retry_in, remaining) = (span, span);
     vec![
         Record::Adopted { leases: 2, generation },
+        Record::Reloaded { added: vec![secret()], removed: vec!["mail".into()] },
+        Record::ReloadWaits { secrets: vec![secret()] },
         Record::SessionOpened { ttl: Some(span), renewable: true },
         Record::SecretIdUnwrapped,
         Record::LoginFailed { failure: failure(), retry_in },

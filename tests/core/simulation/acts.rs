@@ -94,10 +94,11 @@ impl Acts {
 
     /// What no promise may mind in any weather.
     fn ordinary(&mut self, world: &mut World) {
-        match self.rng.u32(..4) {
+        match self.rng.u32(..6) {
             0 if world.published() => world.drift(),
             1 => world.write_kv("mail", Some(self.rng.u64(1..9))),
             2 => self.restart(world),
+            3 => self.reload(world),
             _ => {
                 world.app.moves_in = Some(self.moving());
             }
@@ -106,6 +107,15 @@ impl Acts {
 
     fn moving(&mut self) -> Duration {
         Duration::from_millis(self.rng.u64(0..4000))
+    }
+
+    /// The configuration changes while the agent runs, or is only read again.
+    fn reload(&mut self, world: &mut World) {
+        let policy = match self.rng.bool() {
+            true => draw::changed(&world.policy, &self.setting, &mut self.rng),
+            false => world.policy.clone(),
+        };
+        world.reload(policy, self.rng.bool());
     }
 
     fn restart(&mut self, world: &mut World) {
@@ -119,7 +129,7 @@ impl Acts {
 
     fn trouble(&mut self, world: &mut World) {
         let often = self.rng.u32(..3) > 0;
-        match self.rng.u32(..21) {
+        match self.rng.u32(..24) {
             0 => world.vault.up = often,
             1 => world.database.up = often,
             2 => world.database.refuses = !often,
@@ -148,6 +158,7 @@ impl Acts {
                     self.sicken(world, &secret);
                 }
             }
+            19 | 20 => self.reload(world),
             _ => self.fail(world),
         }
     }

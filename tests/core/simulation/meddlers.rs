@@ -65,7 +65,9 @@ impl Meddler for Hand {
             batch(&mut commands);
         }
         for command in &mut commands {
-            if let (Some(publish), Command::Publish(snapshot)) = (self.publish, &mut *command) {
+            if let (Some(publish), Command::Publish(snapshot) | Command::Switch(snapshot)) =
+                (self.publish, &mut *command)
+            {
                 publish(&mut self.memory, snapshot);
             }
             if let Some(change) = self.command {

@@ -293,7 +293,9 @@ const ALL: &[Sabotage] = &[
             event
         });
         hand.command = Some(|memory, command| {
-            if let (Command::Publish(_), false) = (&*command, memory.sick.is_empty()) {
+            if let (Command::Publish(_) | Command::Switch(_), false) =
+                (&*command, memory.sick.is_empty())
+            {
                 let result = Err(Failure::new(Class::Ours, "held back"));
                 memory.answers.push(Event::Published { result });
                 *command = Command::Save;

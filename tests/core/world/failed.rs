@@ -15,6 +15,7 @@ pub(super) fn waits_for_the_state(command: &Command) -> bool {
             | Command::Make { .. }
             | Command::ShortenLease { .. }
             | Command::Publish(_)
+            | Command::Switch(_)
     )
 }
 
@@ -28,7 +29,7 @@ pub(super) fn held_back(command: &Command, now: Moment, failure: Failure) -> Opt
         Command::ShortenLease { op, .. } => {
             Some(Event::LeaseSeen { op: *op, sent: now, result: Err(failure) })
         }
-        Command::Publish(_) => Some(Event::Published { result: Err(failure) }),
+        Command::Publish(_) | Command::Switch(_) => Some(Event::Published { result: Err(failure) }),
         _ => None,
     }
 }
@@ -59,6 +60,7 @@ pub(super) fn instead(world: &World, event: Event, failure: Failure) -> Event {
         | Event::Wake
         | Event::FilesChanged
         | Event::Drifted { .. }
+        | Event::Reload(_)
         | Event::Stop) => other,
     }
 }

@@ -65,7 +65,8 @@ impl World {
                     self.at_once.push_back(Event::Rehearsed { result });
                 }
                 Command::Save => self.save(),
-                Command::Publish(snapshot) => self.publish(snapshot),
+                Command::Publish(snapshot) => self.publish(snapshot, false),
+                Command::Switch(snapshot) => self.publish(snapshot, true),
                 Command::Repair => {
                     self.say("repair");
                     let generation = self.visible.as_ref().map_or(Generation(0), |v| v.generation);

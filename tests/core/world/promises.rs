@@ -81,6 +81,14 @@ pub struct Ledger {
     stale: Option<SecretName>,
 }
 
+impl Ledger {
+    /// What comes from elsewhere is asked anew, while the old question may be under way.
+    pub(super) fn at_a_reload(&mut self) {
+        let anew = [Kind::Create, Kind::Read, Kind::Probe, Kind::Count, Kind::Deliver];
+        self.busy.retain(|(kind, _)| !anew.contains(kind));
+    }
+}
+
 fn subject(command: &Command) -> Option<(Op, Kind, String)> {
     let text = |secret: &Secret| secret.expose().to_owned();
     Some(match command {
@@ -102,6 +110,7 @@ fn subject(command: &Command) -> Option<(Op, Kind, String)> {
         Command::Rehearse(_)
         | Command::Save
         | Command::Publish(_)
+        | Command::Switch(_)
         | Command::Repair
         | Command::Record(_)
         | Command::Exit { .. } => return None,
@@ -131,6 +140,7 @@ fn op(event: &Event) -> Option<Op> {
         | Event::Rehearsed { .. }
         | Event::Published { .. }
         | Event::Drifted { .. }
+        | Event::Reload(_)
         | Event::Stop => None,
     }
 }

@@ -47,13 +47,16 @@ impl World {
         });
     }
 
-    pub(super) fn publish(&mut self, snapshot: Snapshot) {
+    /// `switch`: in the files of the newest policy.
+    pub(super) fn publish(&mut self, snapshot: Snapshot, switch: bool) {
         let versions: Vec<String> = snapshot
             .secrets
             .iter()
             .map(|(name, value)| format!("{name}={}", value.version))
             .collect();
-        let line = self.named(&format!("publish {}: {}", snapshot.generation, versions.join(" ")));
+        let files = if switch { " in new files" } else { "" };
+        let versions = versions.join(" ");
+        let line = self.named(&format!("publish {}{files}: {versions}", snapshot.generation));
         self.say(line);
         if let Some(failure) = self.fault("publish") {
             self.at_once.push_back(Event::Published { result: Err(failure) });
@@ -66,6 +69,7 @@ impl World {
                     snapshot.secrets.get(name).is_some_and(|new| new.version == value.version)
                 })
         });
+        let same = same && !(switch && std::mem::take(&mut self.new_files));
         if let (Some(old), true) = (&before, same) {
             let result = Ok(Visible { generation: old.generation, changed: false });
             self.at_once.push_back(Event::Published { result });

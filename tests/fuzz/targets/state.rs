@@ -92,7 +92,7 @@ fn answer(command: Command, sent: Moment) -> Option<Event> {
         Command::RevokeLease { op, .. } => Event::LeaseRevoked { op, result: Ok(()) },
         Command::Probe { op, .. } => Event::Probed { op, result: Ok(7) },
         Command::Rehearse(_) => Event::Rehearsed { result: Ok(()) },
-        Command::Publish(snapshot) => {
+        Command::Publish(snapshot) | Command::Switch(snapshot) => {
             let visible = Visible { generation: snapshot.generation, changed: true };
             Event::Published { result: Ok(visible) }
         }

@@ -66,9 +66,10 @@ impl World {
         snapshot: &Snapshot,
         before: Option<&Snapshot>,
     ) {
-        // A secret that the policy gave up may come back with the login that it had.
+        // A secret that the policy gave up may come back with the login that it had, or with another.
         for (name, old) in before.into_iter().flat_map(|old| &old.secrets) {
             if !snapshot.secrets.contains_key(name) {
+                self.ledger.settled.insert(old.version.to_string());
                 self.ledger.shown.entry(name.clone()).or_default().remove(&old.version);
             }
         }

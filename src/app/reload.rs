@@ -1,0 +1,237 @@
+//! A configuration that changes while the agent runs.
+//!
+//! Receives the word of whoever sent SIGHUP, and sees for itself when the file is another. Gives the
+//! loop what to go on with. Never changes anything by halves: a configuration that is wrong, needs a
+//! restart or cannot be listened at leaves all as it was, and what is wrong with it is logged.
+
+use std::convert::Infallible;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch as channel};
+use tokio::time::timeout;
+
+use crate::agent::view::View;
+use crate::app::confinement;
+use crate::app::listeners::Listeners;
+use crate::config::{Config, ConfigError, Loaded, Problem};
+use crate::driver::{Change, Outside};
+use crate::error::{Failure, chain};
+use crate::logs;
+use crate::metrics::Metrics;
+use crate::watch::Watch;
+
+/// A file is written in steps; a mount of Kubernetes changes in a few.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// So often a change that goes on is waited for.
+const PATIENCE: usize = 10;
+
+/// The file is watched from the first publish on, which waits for nothing else, or from then on.
+const LATEST: Duration = Duration::from_secs(1);
+
+/// Loads a configuration file.
+pub type Load = Box<dyn FnMut() -> Result<Loaded, ConfigError>>;
+
+/// Where a changed configuration comes from.
+pub struct Source {
+    /// The file, which is watched.
+    pub path: PathBuf,
+    /// Loads it.
+    pub load: Load,
+    /// Somebody asks for it to be loaded again.
+    pub asked: mpsc::Receiver<()>,
+    /// What is logged from then on.
+    pub log: logs::Control,
+}
+
+/// What there is to change, and to change it by.
+pub(super) struct Reload {
+    /// `None` where nothing changes.
+    pub(super) source: Option<Source>,
+    pub(super) config: Config,
+    /// Whether what the configuration did not name is out of reach.
+    pub(super) confined: bool,
+    pub(super) outside: Arc<Outside>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) view: channel::Receiver<View>,
+    pub(super) changes: mpsc::Sender<Change>,
+}
+
+/// What changes when a file is written or replaced.
+#[derive(PartialEq, Eq)]
+struct Look {
+    file: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Look {
+    fn at(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        Some(Self {
+            file: (found.dev(), found.ino()),
+            size: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
+impl Reload {
+    /// Goes on for as long as the agent does.
+    pub(super) async fn run(mut self, listeners: &mut Listeners) -> Infallible {
+        let Some(mut source) = self.source.take() else { return std::future::pending().await };
+        let mut view = self.view.clone();
+        let mut begin = pin!(timeout(LATEST, view.wait_for(|view| view.started)));
+        let mut watch: Option<Watch> = None;
+        let mut seen: Option<Look> = None;
+        // Why the file as it is was refused; said once for as long as nobody asks.
+        let mut refused = Vec::new();
+        loop {
+            let asked = tokio::select! {
+                Some(()) = source.asked.recv() => true,
+                _ = &mut begin, if watch.is_none() => {
+                    watch = Some(Watch::new(directory(&source.path)));
+                    false
+                }
+                () = changed(&mut watch) => false,
+            };
+            let look = Look::at(&source.path);
+            if !asked && look == seen {
+                continue;
+            }
+            // Looked at before it is read: a change meanwhile shows at the next look.
+            seen = look;
+            match self.reload(&mut source, listeners).await {
+                Ok(true) => {
+                    refused.clear();
+                    self.metrics.reloaded(true);
+                }
+                Ok(false) => {
+                    let was_refused = !std::mem::take(&mut refused).is_empty();
+                    self.metrics.configured(true);
+                    if asked || was_refused {
+                        logs::configuration_unchanged();
+                    }
+                }
+                Err(problems) if !asked && problems == refused => {}
+                Err(problems) => {
+                    self.metrics.reloaded(false);
+                    for Problem { path, text, hint } in &problems {
+                        logs::configuration_problem(path, text, hint.as_deref());
+                    }
+                    logs::configuration_refused(&source.path, problems.len());
+                    refused = problems;
+                }
+            }
+        }
+    }
+
+    /// Loads the file and goes on with it, where it says anything new.
+    async fn reload(
+        &mut self,
+        source: &mut Source,
+        listeners: &mut Listeners,
+    ) -> Result<bool, Vec<Problem>> {
+        let Loaded { config, warnings } = (source.load)().map_err(problems)?;
+        if config == self.config {
+            return Ok(false);
+        }
+        let mut fixed = fixed(&self.config, &config);
+        if self.confined {
+            fixed.extend(confinement::beyond(&self.config, &config));
+        }
+        if !fixed.is_empty() {
+            return Err(fixed);
+        }
+        let taken =
+            listeners.take(&config.listen).await.map_err(|Failure { text, hint, .. }| {
+                vec![Problem { path: "listen".to_owned(), text, hint }]
+            })?;
+        for warning in &warnings {
+            logs::configuration_warning(warning);
+        }
+        let Outside { vault, key, databases, clock, .. } = &*self.outside;
+        let outside = super::outside(&config, vault.clone(), key.clone(), databases, clock.clone());
+        self.outside = Arc::new(outside);
+        let change = Change {
+            policy: config.policy.clone(),
+            files: config.files.clone(),
+            keep: config.publish.keep,
+            outside: self.outside.clone(),
+            inputs: super::inputs(&config),
+        };
+        // Without a receiver the loop has ended, and so will this.
+        let _ = self.changes.send(change).await;
+        listeners.serve(&config.listen, taken);
+        source.log.set(&config.log);
+        self.config = config;
+        Ok(true)
+    }
+}
+
+/// Waits until the directory was changed and has come to rest.
+async fn changed(watch: &mut Option<Watch>) {
+    let Some(watch) = watch else { return std::future::pending().await };
+    watch.changed().await;
+    for _ in 0..PATIENCE {
+        if timeout(QUIET, watch.changed()).await.is_err() {
+            break;
+        }
+    }
+    if let Some(failure) = watch.degraded() {
+        logs::watch_degraded(&failure);
+    }
+}
+
+fn directory(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new(".")).to_owned()
+}
+
+fn problems(error: ConfigError) -> Vec<Problem> {
+    match error {
+        ConfigError::Invalid { problems, .. } => problems,
+        ConfigError::Read { .. } | ConfigError::Long { .. } | ConfigError::Syntax { .. } => {
+            vec![Problem { path: String::new(), text: chain(&error), hint: None }]
+        }
+    }
+}
+
+/// What differs and cannot be changed while the agent runs: what leases and files belong to, and
+/// who we are.
+fn fixed(old: &Config, new: &Config) -> Vec<Problem> {
+    let (publish, publish_now) = (&old.publish, &new.publish);
+    let (state, state_now) = (&old.state, &new.state);
+    let mut parts = vec![
+        ("instance", old.instance == new.instance),
+        ("vault", old.vault.is_some() == new.vault.is_some()),
+        ("publish.directory", publish.directory == publish_now.directory),
+        ("publish.allow_disk", publish.allow_disk == publish_now.allow_disk),
+        ("publish.allow_writers", publish.allow_writers == publish_now.allow_writers),
+        ("state.directory", state.directory == state_now.directory),
+        ("state.allow_disk", state.allow_disk == state_now.allow_disk),
+    ];
+    if let (Some(vault), Some(vault_now)) = (&old.vault, &new.vault) {
+        parts.extend([
+            ("vault.address", vault.address == vault_now.address),
+            ("vault.namespace", vault.namespace == vault_now.namespace),
+            ("vault.ca_cert", vault.ca_cert == vault_now.ca_cert),
+            ("vault.client_cert", vault.client == vault_now.client),
+            ("vault.auth", vault.auth == vault_now.auth),
+        ]);
+    }
+    let differs = parts.into_iter().filter(|(_, same)| !same);
+    let problem = |(path, _): (&str, bool)| Problem {
+        path: path.to_owned(),
+        text: "cannot be changed while the agent runs".to_owned(),
+        hint: Some("restart it, which goes on with the leases, or change this back".to_owned()),
+    };
+    differs.map(problem).collect()
+}

@@ -148,7 +148,9 @@ fn prepare(settings: &Settings) -> Result<(), Failure> {
     })?;
     if meta.is_symlink() {
         return Err(Failure::new(Class::Ours, format!("the state directory `{shown}` is a link"))
-            .hint("name the directory itself: who can replace a link can lead the agent elsewhere"));
+            .hint(
+                "name the directory itself: who can replace a link can lead the agent elsewhere",
+            ));
     }
     let (owner, us) = (meta.uid(), us());
     if owner != us {

@@ -98,7 +98,8 @@ pub fn line(record: &Record) -> Line {
                 .failure(failure)
         }
         Record::LoginRefused { failure } => {
-            let message = "Vault refuses these credentials; others are used as soon as they are there";
+            let message =
+                "Vault refuses these credentials; others are used as soon as they are there";
             Line::new("login_refused", Error, message).failure(failure)
         }
         Record::SessionRenewed { ttl } => {

@@ -106,7 +106,10 @@ fn examples_are_valid() {
     }
     seen.sort_by(|left, right| left.0.cmp(&right.0));
     let names: Vec<_> = seen.iter().map(|(name, _)| name.to_str().unwrap()).collect();
-    assert_eq!(names, ["development", "formats", "kubernetes", "minimal", "postgres", "signal", "sources"]);
+    assert_eq!(
+        names,
+        ["development", "formats", "kubernetes", "minimal", "postgres", "signal", "sources"]
+    );
 
     let Loaded { config, warnings } = &seen[0].1;
     assert!(matches!(config.vault.auth, Auth::Token(_)));

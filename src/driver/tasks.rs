@@ -192,9 +192,7 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
 pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option<Event> {
     let sent = now;
     Some(match command {
-        Command::Login { op, .. } => {
-            Event::LoggedIn { op: *op, sent, result: Err(failure.into()) }
-        }
+        Command::Login { op, .. } => Event::LoggedIn { op: *op, sent, result: Err(failure.into()) },
         Command::LookupToken { op, .. } | Command::RenewToken { op, .. } => {
             Event::TokenSeen { op: *op, sent, result: Err(failure) }
         }

@@ -19,9 +19,8 @@ impl Method {
     /// `permission denied` whatever the cluster answered, and also when that did not answer.
     pub(super) fn refuses(self, line: &str) -> bool {
         match self {
-            Self::AppRole => {
-                ["invalid role or secret ID", "invalid secret id", "invalid role ID"].contains(&line)
-            }
+            Self::AppRole => ["invalid role or secret ID", "invalid secret id", "invalid role ID"]
+                .contains(&line),
             Self::Kubernetes => {
                 line.starts_with("invalid ") && line.contains(" claim: ")
                     || ["service account name not authorized", "namespace not authorized"]

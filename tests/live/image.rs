@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::live::effects_servers::certificates_for;
 use crate::support::pod::{Pod, image};
-use crate::support::world::{Terms, World};
 use crate::support::secs;
+use crate::support::world::{Terms, World};
 
 /// More than that is not a small image.
 const LARGEST: u64 = 10_000_000;
@@ -40,8 +40,7 @@ async fn it_serves_probes_and_health_with_no_rights_on_a_read_only_root() {
     let mut config = world.config();
     config["vault"]["address"] = json!("https://vault.internal:8200");
     config["vault"]["ca_cert"] = json!("/etc/leasehold/ca.pem");
-    config["vault"]["auth"]["approle"] =
-        json!({ "role_id_file": "/etc/leasehold/role-id", "secret_id_file": "/etc/leasehold/secret-id" });
+    config["vault"]["auth"]["approle"] = json!({ "role_id_file": "/etc/leasehold/role-id", "secret_id_file": "/etc/leasehold/secret-id" });
     config["secrets"]["db"].as_object_mut().unwrap().remove("connection");
     config["secrets"]["db"]["confirm"] = json!("none");
     config["publish"]["files"] = json!({ "app.env": { "format": "dotenv", "secrets": ["db"] } });
@@ -50,7 +49,8 @@ async fn it_serves_probes_and_health_with_no_rights_on_a_read_only_root() {
     config["listen"] = json!({ "probes": "0.0.0.0:9101" });
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
     let (host, port) = world.bao.address.trim_start_matches("http://").rsplit_once(':').unwrap();
-    let probe = |path: &str| json!({ "httpGet": { "path": path, "port": 9101 }, "periodSeconds": 1 });
+    let probe =
+        |path: &str| json!({ "httpGet": { "path": path, "port": 9101 }, "periodSeconds": 1 });
     let image = image();
     let health: Vec<&str> =
         image["health"].as_array().unwrap()[1..].iter().filter_map(Value::as_str).collect();
@@ -91,7 +91,8 @@ async fn it_serves_probes_and_health_with_no_rights_on_a_read_only_root() {
         "tls": { "cert": tls.join("server.crt"), "key": tls.join("server.key") },
     }));
     for kind in ["startup", "liveness", "readiness"] {
-        let good = json!({ "event": "probe", "container": "leasehold", "probe": kind, "good": true });
+        let good =
+            json!({ "event": "probe", "container": "leasehold", "probe": kind, "good": true });
         pod.wait(0, good, secs(30)).await;
     }
     let (code, said) = pod.execute("leasehold", &health).await;
@@ -100,8 +101,12 @@ async fn it_serves_probes_and_health_with_no_rights_on_a_read_only_root() {
     let process = started["proc"].as_str().unwrap();
     let status = read(Path::new(&format!("{process}/status")));
     for line in [
-        "Uid:\t65532\t65532\t65532\t65532", "CapPrm:\t0000000000000000",
-        "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2",
+        "Uid:\t65532\t65532\t65532\t65532",
+        "CapPrm:\t0000000000000000",
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
     ] {
         assert!(status.lines().any(|found| found == line), "{line} is not in\n{status}");
     }

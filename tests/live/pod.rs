@@ -65,6 +65,7 @@ async fn start(world: &World, variant: Variant, changed: impl FnOnce(&mut Value)
     let stand_in = json!({
         "here": ["/usr", "/bin", "/lib", "/lib64", environment, installed, support],
         "entrypoint": [python, support.join("app.py"), port(&pod).to_string()],
+        "env": ["PATH=/usr/bin:/bin"],
     });
     let authority = |address: &str| {
         let address = address.trim_start_matches("http://").rsplit_once(':').unwrap();
@@ -97,7 +98,8 @@ async fn counts(pod: &Pod, port: u64) -> Value {
     let made = pod.wait(0, json!({ "event": "made" }), secs(10)).await;
     let url = format!("http://{}:{port}/counts", made["address"].as_str().unwrap());
     eventually("the service answers", secs(20), async || {
-        bao::client().get(&url).send().await.ok()?.json().await.ok()
+        let answer = bao::client().get(&url).send().await.ok()?;
+        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
     })
     .await
 }
@@ -122,7 +124,11 @@ async fn status(pod: &Pod, mark: usize, container: &str) -> BTreeMap<String, Str
     let path = format!("{}/status", started["proc"].as_str().unwrap());
     let text = std::fs::read_to_string(path).unwrap();
     let fields = text.lines().filter_map(|line| line.split_once(':'));
-    fields.map(|(name, value)| (name.to_owned(), value.split_whitespace().collect::<Vec<_>>().join(" "))).collect()
+    fields
+        .map(|(name, value)| {
+            (name.to_owned(), value.split_whitespace().collect::<Vec<_>>().join(" "))
+        })
+        .collect()
 }
 
 /// The whole life of a pod.
@@ -132,10 +138,12 @@ async fn lives(variant: Variant) {
     pod.wait(0, json!({ "event": "running" }), secs(60)).await;
     let port = port(&variant.pod());
     for container in ["app", "leasehold"] {
-        let ready = json!({ "event": "probe", "container": container, "probe": "readiness", "good": true });
+        let ready =
+            json!({ "event": "probe", "container": container, "probe": "readiness", "good": true });
         pod.wait(0, ready, secs(30)).await;
     }
-    let live = json!({ "event": "probe", "container": "leasehold", "probe": "liveness", "good": true });
+    let live =
+        json!({ "event": "probe", "container": "leasehold", "probe": "liveness", "good": true });
     pod.wait(0, live, secs(30)).await;
     // Nothing was there when the service started but what it needs.
     let counts = queries(&pod, port, 5).await;
@@ -147,16 +155,20 @@ async fn lives(variant: Variant) {
     assert_eq!(world.users().await.len(), 1, "init and run took a login each");
 
     let agent = status(&pod, 0, "leasehold").await;
-    assert_eq!((&*agent["Uid"], &*agent["NoNewPrivs"], &*agent["Seccomp"]), ("65532 65532 65532 65532", "1", "2"));
+    assert_eq!(
+        (&*agent["Uid"], &*agent["NoNewPrivs"], &*agent["Seccomp"]),
+        ("65532 65532 65532 65532", "1", "2")
+    );
     for kind in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         assert_eq!(agent[kind], "0000000000000000", "{kind}");
     }
     let confined = pod.record(0, "leasehold", "confined").await;
-    assert_eq!(confined["writes"], "/run/leasehold-state/agent /run/leasehold/app");
+    assert_eq!(confined["writes"], "/run/leasehold/app /run/leasehold-state/agent");
 
     // The service is another user of the same group.
     let file = variant.configuration();
-    let file = ["db/pg_service.conf", "db/dsn"].into_iter().find(|name| file.contains(name)).unwrap();
+    let file =
+        ["db/pg_service.conf", "db/dsn"].into_iter().find(|name| file.contains(name)).unwrap();
     let file = format!("/run/leasehold/app/{file}");
     let (code, said) = pod.execute("app", &["cat", &file]).await;
     assert_eq!(code, 0, "{said}");
@@ -168,7 +180,10 @@ async fn lives(variant: Variant) {
         ("mkdir /run/leasehold/new", "Read-only"),
         ("cat /var/run/secrets/leasehold/token", "No such file"),
         // Another process namespace: there are only its own.
-        ("cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -v /leasehold && exit 1; echo leasehold", "leasehold"),
+        (
+            "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -v /leasehold && exit 1; echo leasehold",
+            "leasehold",
+        ),
     ] {
         let (code, said) = pod.execute("app", &["sh", "-c", script]).await;
         assert!(code != 0 && said.contains(refused), "{script}: {code} {said}");
@@ -179,7 +194,8 @@ async fn lives(variant: Variant) {
     let dead = json!({ "event": "exited", "container": "leasehold", "code": 137 });
     pod.wait(mark, dead, secs(10)).await;
     pod.record(mark, "leasehold", "adopted").await;
-    let ready = json!({ "event": "probe", "container": "leasehold", "probe": "readiness", "good": true });
+    let ready =
+        json!({ "event": "probe", "container": "leasehold", "probe": "readiness", "good": true });
     pod.wait(mark, ready, secs(20)).await;
     let counts = queries(&pod, port, 20).await;
     assert_eq!(counts["failures"], Value::Null, "{counts}");
@@ -189,7 +205,8 @@ async fn lives(variant: Variant) {
     let mark = pod.mark();
     pod.stop().await;
     let exits = pod.since(mark).into_iter().filter(|event| event["event"] == "exited");
-    let exits: Vec<_> = exits.map(|exit| (exit["container"].clone(), exit["code"].clone())).collect();
+    let exits: Vec<_> =
+        exits.map(|exit| (exit["container"].clone(), exit["code"].clone())).collect();
     assert_eq!(exits.len(), 2, "{exits:?}");
     assert!(exits.iter().all(|(_, code)| *code == 0), "{exits:?}");
     if variant.way == "native-sidecar" {
@@ -251,7 +268,10 @@ async fn where_the_service_may_write_it_harms_itself_alone() {
     // The volume itself is everybody's: the directory in it can be moved away. What is put in its
     // place leads the agent, which is root to nobody, to what only it may write.
     let (code, said) = pod
-        .execute("app", &["sh", "-c", "cd /run/leasehold && mv app was && ln -s ../leasehold-state/agent app"])
+        .execute(
+            "app",
+            &["sh", "-c", "cd /run/leasehold && mv app was && ln -s ../leasehold-state/agent app"],
+        )
         .await;
     assert_eq!(code, 0, "{said}");
     let made = pod.wait(0, json!({ "event": "made" }), secs(10)).await;
@@ -266,7 +286,8 @@ async fn where_the_service_may_write_it_harms_itself_alone() {
     let before = names();
     let mark = pod.mark();
     pod.kill("leasehold");
-    pod.wait(mark, json!({ "event": "exited", "container": "leasehold", "code": 73 }), secs(20)).await;
+    pod.wait(mark, json!({ "event": "exited", "container": "leasehold", "code": 73 }), secs(20))
+        .await;
     let told = pod.since(mark).iter().any(|event| {
         event["event"] == "log" && event["line"].as_str().unwrap().contains("is a link")
     });
@@ -277,7 +298,8 @@ async fn where_the_service_may_write_it_harms_itself_alone() {
         pod.execute("app", &["sh", "-c", "cd /run/leasehold && rm app && mv was app"]).await;
     assert_eq!(code, 0, "{said}");
     let mark = pod.mark();
-    let ready = json!({ "event": "probe", "container": "leasehold", "probe": "readiness", "good": true });
+    let ready =
+        json!({ "event": "probe", "container": "leasehold", "probe": "readiness", "good": true });
     pod.wait(mark, ready, secs(30)).await;
     let counts = queries(&pod, port, 5).await;
     assert!(one_user(&counts), "{counts}");

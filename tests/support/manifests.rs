@@ -68,7 +68,5 @@ fn assemble(folder: &Path) -> Vec<Value> {
     assert_eq!(keys, ["apiVersion", "kind", "resources"], "only kustomize itself does the rest");
     let resources = kustomization["resources"].as_array().unwrap().iter();
     let paths = resources.map(|path| folder.join(path.as_str().unwrap()));
-    paths
-        .flat_map(|path| if path.is_dir() { assemble(&path) } else { vec![read(&path)] })
-        .collect()
+    paths.flat_map(|path| if path.is_dir() { assemble(&path) } else { vec![read(&path)] }).collect()
 }

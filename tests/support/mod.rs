@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod bao;
 pub mod canary;
+pub mod cluster;
 pub mod doctor;
 pub mod gate;
 pub mod hook;
@@ -13,6 +14,7 @@ pub mod pod;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
+pub mod signer;
 pub mod trial;
 pub mod watch;
 pub mod world;

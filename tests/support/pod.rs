@@ -88,7 +88,8 @@ impl Pod {
     /// The log of a container after `mark`, where a line is a record.
     pub fn log(&self, mark: usize, container: &str) -> Vec<Value> {
         let lines = self.since(mark).into_iter();
-        let lines = lines.filter(|event| event["event"] == "log" && event["container"] == container);
+        let lines =
+            lines.filter(|event| event["event"] == "log" && event["container"] == container);
         lines.filter_map(|line| serde_json::from_str(line["line"].as_str()?).ok()).collect()
     }
 
@@ -133,7 +134,9 @@ impl Drop for Pod {
         if std::thread::panicking() {
             let events = self.since(0);
             eprintln!("what became of the pod:");
-            events[events.len().saturating_sub(300)..].iter().for_each(|event| eprintln!("  {event}"));
+            events[events.len().saturating_sub(300)..]
+                .iter()
+                .for_each(|event| eprintln!("  {event}"));
         }
     }
 }

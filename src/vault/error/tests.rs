@@ -10,7 +10,8 @@ fn answers_have_classes() {
         RenewToken, RevokeLease, RevokeToken, Unwrap,
     };
     let [approle, kubernetes, jwt, certificate] =
-        [Method::AppRole, Method::Kubernetes, Method::Jwt, Method::Certificate].map(Operation::Login);
+        [Method::AppRole, Method::Kubernetes, Method::Jwt, Method::Certificate]
+            .map(Operation::Login);
     let claim = "invalid audience (aud) claim: audience claim does not match any expected audience";
     let lacking = "1 error occurred:\n\t* permission denied\n\n";
     let down = "failed to renew entry: failed to renew lease: dial tcp: connection refused";
@@ -49,12 +50,7 @@ fn answers_have_classes() {
         ),
         (jwt, 400, "role \"app\" could not be found", Class::Ours),
         (jwt, 403, "permission denied", AGAIN),
-        (
-            certificate,
-            400,
-            "invalid certificate or no client certificate supplied",
-            Class::Denied,
-        ),
+        (certificate, 400, "invalid certificate or no client certificate supplied", Class::Denied),
         (certificate, 400, "no client certificate found", Class::Ours),
         (certificate, 403, "permission denied", AGAIN),
         // The words of one method mean nothing in another.

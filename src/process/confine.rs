@@ -11,9 +11,10 @@ use landlock::{
     RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope, make_bitflags, path_beneath_rules,
 };
 
-/// What names, TLS and the signalling of processes need of every system. Whole directories: a
-/// file in `/etc` is mostly changed by putting another in its place.
-const SYSTEM: [&str; 5] = ["/etc", "/usr", "/lib", "/lib64", "/proc"];
+/// What names, TLS, randomness and the signalling of processes need of every system. Whole
+/// directories: a file in `/etc` is mostly changed by putting another in its place.
+const SYSTEM: [&str; 7] =
+    ["/dev/random", "/dev/urandom", "/etc", "/lib", "/lib64", "/proc", "/usr"];
 
 /// Where the names of servers are looked up, on many machines by a link out of `/etc`.
 const RESOLVER: &str = "/etc/resolv.conf";

@@ -6,10 +6,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use leasehold::process::{Confined, Reach, confine};
+use leasehold::process::{Confined, Reach, confine, harden};
 use nix::errno::Errno;
+use nix::sys::prctl::{get_dumpable, get_no_new_privs};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::kill;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{getppid, mkfifo};
 
 use crate::support::{Place, again, is_inner};
@@ -40,6 +42,8 @@ fn nothing_is_touched_but_what_is_named() {
     assert_eq!(fs::read_to_string(at("read/file")).unwrap(), "read");
     fs::read("/etc/hosts").unwrap();
     fs::read("/proc/self/stat").unwrap();
+    // A static program has no other way to randomness for some libraries.
+    fs::File::open("/dev/urandom").unwrap();
     // As a set is published.
     fs::create_dir(at("write/new")).unwrap();
     fs::write(at("write/new/file"), "x").unwrap();
@@ -70,6 +74,20 @@ fn nothing_is_touched_but_what_is_named() {
     refused("make a pipe", mkfifo(&at("write/pipe"), Mode::S_IRWXU).map_err(Error::from));
     refused("run a program", Command::new("/bin/true").status().map(drop));
     assert_eq!(kill(getppid(), None), Err(Errno::EPERM), "a signal leaves");
+}
+
+#[test]
+fn memory_is_kept_private() {
+    const NAME: &str = "confinement::memory_is_kept_private";
+    if !is_inner() {
+        assert!(again(NAME).status().unwrap().success());
+        return;
+    }
+    harden().unwrap();
+    assert!(!get_dumpable().unwrap());
+    assert!(get_no_new_privs().unwrap());
+    assert_eq!(getrlimit(Resource::RLIMIT_CORE), Ok((0, 0)));
+    assert_eq!(umask(Mode::empty()), Mode::S_IRWXG | Mode::S_IRWXO);
 }
 
 #[test]

@@ -304,8 +304,8 @@ fn each_control_sees_what_it_looks_for() {
     }
 }
 
-/// Gives what the validator says of `text`.
-fn validated(text: &str, kubernetes: &str) -> Result<(), String> {
+/// What the validator has against `text`; nothing where it passes.
+fn objections(text: &str, kubernetes: &str) -> Option<String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("resource.yaml");
     std::fs::write(&file, text).unwrap();
@@ -315,10 +315,7 @@ fn validated(text: &str, kubernetes: &str) -> Result<(), String> {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    match (done.status.success(), said.contains("passed for resource")) {
-        (true, true) => Ok(()),
-        (true | false, _) => Err(said),
-    }
+    (!done.status.success() || !said.contains("passed for resource")).then_some(said)
 }
 
 #[test]
@@ -327,14 +324,15 @@ fn every_resource_fits_kubernetes_own_schemas() {
         let mut kinds = BTreeSet::new();
         for resource in VARIANTS.iter().flat_map(|variant| variant.resources()) {
             kinds.insert(resource["kind"].as_str().unwrap().to_owned());
-            let told = validated(&resource.to_string(), kubernetes);
-            assert_eq!(told, Ok(()), "{kubernetes}: {}", resource["metadata"]["name"]);
+            let against = objections(&resource.to_string(), kubernetes);
+            assert_eq!(against, None, "{kubernetes}: {}", resource["metadata"]["name"]);
         }
         assert_eq!(Vec::from_iter(kinds), ["ConfigMap", "Deployment", "ServiceAccount"]);
     }
     let mut wrong = VARIANTS[0].resource("Deployment");
     wrong["spec"]["template"]["spec"]["initContainers"][0]["restartPolcy"] = json!("Always");
-    assert!(validated(&wrong.to_string(), KUBERNETES[1]).unwrap_err().contains("restartPolcy"));
+    let against = objections(&wrong.to_string(), KUBERNETES[1]).unwrap();
+    assert!(against.contains("restartPolcy"), "{against}");
 }
 
 #[test]

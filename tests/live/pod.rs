@@ -65,6 +65,7 @@ async fn start(world: &World, variant: Variant, changed: impl FnOnce(&mut Value)
     let stand_in = json!({
         "here": ["/usr", "/bin", "/lib", "/lib64", environment, installed, support],
         "entrypoint": [python, support.join("app.py"), port(&pod).to_string()],
+        "env": ["PATH=/usr/bin:/bin"],
     });
     let authority = |address: &str| {
         let address = address.trim_start_matches("http://").rsplit_once(':').unwrap();
@@ -97,7 +98,8 @@ async fn counts(pod: &Pod, port: u64) -> Value {
     let made = pod.wait(0, json!({ "event": "made" }), secs(10)).await;
     let url = format!("http://{}:{port}/counts", made["address"].as_str().unwrap());
     eventually("the service answers", secs(20), async || {
-        bao::client().get(&url).send().await.ok()?.json().await.ok()
+        let answer = bao::client().get(&url).send().await.ok()?;
+        serde_json::from_slice(&answer.bytes().await.ok()?).ok()
     })
     .await
 }
@@ -161,7 +163,7 @@ async fn lives(variant: Variant) {
         assert_eq!(agent[kind], "0000000000000000", "{kind}");
     }
     let confined = pod.record(0, "leasehold", "confined").await;
-    assert_eq!(confined["writes"], "/run/leasehold-state/agent /run/leasehold/app");
+    assert_eq!(confined["writes"], "/run/leasehold/app /run/leasehold-state/agent");
 
     // The service is another user of the same group.
     let file = variant.configuration();

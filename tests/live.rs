@@ -13,6 +13,7 @@ mod support;
 
 mod live {
     mod canary;
+    mod certificates;
     mod directory;
     mod doctor;
     mod effects_notice;
@@ -20,6 +21,7 @@ mod live {
     mod effects_servers;
     mod effects_vault;
     mod faults;
+    mod files;
     mod formats;
     mod hardening;
     mod health;
@@ -37,6 +39,7 @@ mod live {
     mod rotation;
     mod session;
     mod sources;
+    mod static_role;
     mod stop;
     mod targets;
     mod timeline;

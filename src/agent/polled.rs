@@ -60,6 +60,8 @@ pub struct Kept {
     #[serde(default)]
     held: Option<Held>,
     #[serde(default)]
+    before: Option<Held>,
+    #[serde(default)]
     making: Option<Making>,
 }
 
@@ -82,14 +84,15 @@ impl Polled {
         policy: PolledPolicy,
         kept: Option<Kept>,
     ) -> Self {
-        let Kept { held, making } = kept.unwrap_or_default();
-        let held = held.filter(|held| held.source == policy.source);
+        let Kept { held, before, making } = kept.unwrap_or_default();
+        let [held, before] =
+            [held, before].map(|held| held.filter(|held| held.source == policy.source));
         let mut adopted = Self {
             name,
             settled: held.is_some(),
             heard: false,
             held,
-            before: None,
+            before,
             making: None,
             asked: None,
             read_at: Some(Moment::from_micros(0)),
@@ -102,6 +105,7 @@ impl Polled {
         if adopted.is_made() {
             adopted.making = Some(Making::adopt(cx, making));
             adopted.read_at = adopted.remake_at(cx).or(adopted.read_at);
+            adopted.tell_spent(cx);
         }
         adopted
     }
@@ -123,9 +127,10 @@ impl Polled {
 
     /// What the next process takes over.
     pub fn kept(&self) -> Option<Kept> {
-        let Self { held, making, .. } = self;
+        let Self { held, before, making, .. } = self;
         let any = held.is_some() || making.is_some();
-        any.then(|| Kept { held: held.clone(), making: making.clone() })
+        let kept = || Kept { held: held.clone(), before: before.clone(), making: making.clone() };
+        any.then(kept)
     }
 
     /// Whether nothing is published without it.
@@ -349,7 +354,13 @@ impl Polled {
             let (secret, stale) = (self.name.clone(), self.held.is_some());
             cx.record(Record::ReadFailed { secret, failure, stale });
         }
-        if let Some(making) = self.making.as_mut().filter(|making| making.left(cx.now) == 0) {
+        self.tell_spent(cx);
+    }
+
+    /// Says once why one that is wanted is not made.
+    fn tell_spent(&mut self, cx: &mut Context) {
+        let wanted = self.read_at.is_some_and(|at| at <= cx.now);
+        if let Some(making) = self.making.as_mut().filter(|_| wanted) {
             making.tell_spent(cx, &self.name);
         }
     }

@@ -120,7 +120,7 @@ impl Agent {
         let all = self.publication.shown();
         let shown = |name: &SecretName| visible.and_then(|all| all.get(name));
         for (name, secret) in &mut self.polled {
-            secret.visible(shown(name));
+            secret.visible(all.get(name));
         }
         let mut each = self.polled.iter();
         self.polled_shown =

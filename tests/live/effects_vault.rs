@@ -8,6 +8,7 @@ mod plain;
 mod scripted;
 pub mod tls;
 mod tokens;
+mod values;
 mod wrapping;
 
 use std::path::{Path, PathBuf};

@@ -160,6 +160,14 @@ impl World {
         self.write("secret_id", secret["data"]["secret_id"].as_str().unwrap());
     }
 
+    /// Adds a rule to the agent's policy.
+    pub async fn allow(&self, rule: &str) {
+        let path = format!("sys/policies/acl/{}", self.name);
+        let found = self.bao.must("GET", &path, None).await;
+        let policy = format!("{}\n{rule}\n", found["data"]["policy"].as_str().unwrap());
+        self.bao.must("POST", &path, Some(json!({ "policy": policy }))).await;
+    }
+
     /// Writes a secret id to its file, wrapped; gives the wrapping token.
     pub async fn wrap_secret_id(&self) -> String {
         let path = format!("auth/approle/role/{}/secret-id", self.name);

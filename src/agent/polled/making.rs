@@ -41,9 +41,9 @@ impl Making {
         self.budget.next(Moment::from_micros(0), 0)
     }
 
-    /// Says once why one that is wanted is not asked for.
+    /// Says once that none may be asked for, where that is so.
     pub(super) fn tell_spent(&mut self, cx: &mut Context, secret: &SecretName) {
-        if !std::mem::replace(&mut self.told_spent, true) {
+        if self.left(cx.now) == 0 && !std::mem::replace(&mut self.told_spent, true) {
             let retry_in = cx.now.until(self.allowed_at());
             cx.record(Record::BudgetSpent { secret: secret.clone(), retry_in });
         }

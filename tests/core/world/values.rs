@@ -37,8 +37,10 @@ struct Static {
     since: Moment,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Certificate {
+    /// As what it was asked for.
+    pub(super) source: String,
     pub(super) born: Moment,
     pub(super) ends: Moment,
 }
@@ -151,7 +153,8 @@ impl World {
         let number = self.values.made;
         let (born, ends) = (self.now, self.now + self.values.life);
         let version: Version = format!("certificate-{number}").into();
-        self.values.certificates.insert(version.clone(), Certificate { born, ends });
+        let source = self.polled(secret).map(|policy| policy.source).unwrap_or_default();
+        self.values.certificates.insert(version.clone(), Certificate { source, born, ends });
         let text = |what: &str| Field::Text(Secret::new(format!("{what}-{number}")));
         let fields = ["certificate", "private_key"].map(|name| (name.to_owned(), text(name)));
         let content = Granted::Fields(Arc::new(fields.into_iter().collect()));
@@ -159,7 +162,7 @@ impl World {
     }
 
     pub(super) fn certificate_of(&self, version: &Version) -> Option<Certificate> {
-        self.values.certificates.get(version).copied()
+        self.values.certificates.get(version).cloned()
     }
 
     /// The number of the password that `secret` has.

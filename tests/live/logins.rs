@@ -71,11 +71,13 @@ async fn a_signed_token_is_read_at_each_login_and_a_refused_one_raises_no_storm(
     let logins = || proxy.seen("/login").len();
     let (first, second) = (Signer::new(), Signer::new());
     let keys = |signer: &Signer| json!({ "jwt_validation_pubkeys": [signer.public_pem()] });
-    let role = json!({
-        "role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"],
-        "token_policies": [world.name], "token_ttl": "1h",
-    });
-    let mount = mount(&world, "jwt", Some(keys(&first)), ("role/app", role)).await;
+    let role = |audience: &str| {
+        json!({
+            "role_type": "jwt", "user_claim": "sub", "bound_audiences": [audience],
+            "token_policies": [world.name], "token_ttl": "1h",
+        })
+    };
+    let mount = mount(&world, "jwt", Some(keys(&first)), ("role/app", role("vault"))).await;
     let claims = json!({ "sub": "intelligence-service", "aud": "vault" });
     let mut canaries = Canaries::default();
     let mut sign = |signer: &Signer| {
@@ -111,13 +113,12 @@ async fn a_signed_token_is_read_at_each_login_and_a_refused_one_raises_no_storm(
 
     // What only the role lacks is mended there.
     let published = world.login().unwrap();
-    let role = format!("auth/{mount}/role/app");
-    let audience = |name: &str| json!({ "bound_audiences": [name] });
-    world.bao.must("POST", &role, Some(audience("another"))).await;
+    let path = format!("auth/{mount}/role/app");
+    world.bao.must("POST", &path, Some(role("another"))).await;
     let mark = lose_the_token(&world, &mount).await;
     let refused = world.journal.wait(mark, "login_refused", secs(15)).await;
     assert!(refused.text("hint").contains("`bound_audiences`"), "{refused:?}");
-    world.bao.must("POST", &role, Some(audience("vault"))).await;
+    world.bao.must("POST", &path, Some(role("vault"))).await;
     world.journal.wait(mark, "session_opened", secs(70)).await;
     works_again(&world, &published.user).await;
 
@@ -135,8 +136,8 @@ async fn a_pod_goes_on_with_each_token_that_the_kubelet_writes() {
     certificates(ca.path(), 2);
     let ca = std::fs::read_to_string(ca.path().join("ca.crt")).unwrap();
     let mut role = cluster.role(&world.name);
-    role["token_ttl"] = json!("20s");
-    role["token_max_ttl"] = json!("20s");
+    role["token_ttl"] = json!("30s");
+    role["token_max_ttl"] = json!("30s");
     let mount = mount(&world, "kubernetes", Some(cluster.config(&ca)), ("role/app", role)).await;
     let file = world.path("token");
     let project = |token: &str| {
@@ -167,7 +168,7 @@ async fn a_pod_goes_on_with_each_token_that_the_kubelet_writes() {
     let watch = Watch::start(&world, true);
     for logins in 2..=3 {
         project(&token(600));
-        world.journal.wait_count("session_opened", logins, secs(40)).await;
+        world.journal.wait_count("session_opened", logins, secs(60)).await;
     }
     world.journal.wait_count("session_ended", 1, secs(40)).await;
     assert_eq!(watch.failures(), [] as [String; 0]);

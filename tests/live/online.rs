@@ -93,9 +93,9 @@ async fn the_lines_that_are_missing_make_a_policy_that_the_agent_runs_with() {
     let agent = world.start_and_publish(&config).await;
     world.journal.wait(0, "session_renewed", secs(20)).await;
     assert!(agent.terminate(secs(15)).await.success());
-    for event in ["no_child_tokens", "session_renewal_failed", "read_failed", "revoke_failed"] {
-        assert_eq!(world.journal.count(event), 0, "{event}");
-    }
+    let everything = world.journal.everything();
+    let mut wrong = everything.iter().filter(|line| line.text("level") != "INFO");
+    assert!(wrong.next().is_none(), "a right is missing all the same");
     assert_clean(&world).await;
 }
 

@@ -12,6 +12,7 @@ pub mod command;
 pub mod context;
 pub mod event;
 pub mod leased;
+mod once;
 mod policy;
 pub mod polled;
 mod polling;
@@ -33,8 +34,10 @@ use crate::agent::command::{Command, TargetName};
 use crate::agent::context::Context;
 use crate::agent::event::Event;
 use crate::agent::leased::Leased;
+use crate::agent::once::Once;
+pub use crate::agent::once::Unmet;
 pub use crate::agent::policy::{
-    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy,
+    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy, Until,
 };
 use crate::agent::polled::Polled;
 use crate::agent::publication::{Publication, Versions};
@@ -95,6 +98,8 @@ pub struct Agent {
     polled_due: Option<Moment>,
     /// Whether the view may differ from the one before.
     stirred: bool,
+    /// Where it is to publish once.
+    once: Option<Once>,
     stop: Option<Stop>,
     rng: fastrand::Rng,
     next_op: u64,
@@ -142,6 +147,7 @@ impl Agent {
             polled_there: false,
             polled_due: None,
             stirred: true,
+            once: Once::new(policy.until, now),
             stop: None,
             rng: fastrand::Rng::with_seed(seed ^ now.as_micros()),
             next_op: 0,
@@ -183,6 +189,9 @@ impl Agent {
         let dead = agent.dead_sessions();
         for id in dead {
             agent.session_died(&mut cx, id);
+        }
+        if agent.once.is_some() {
+            agent.leased.values_mut().for_each(Leased::check);
         }
         agent.compare_polled();
         agent.count_due();

@@ -14,10 +14,10 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 
 use crate::agent::view::View;
-use crate::agent::{Agent, SecretPolicy};
+use crate::agent::{Agent, SecretPolicy, Unmet};
 use crate::config::Config;
 use crate::driver::{self, Driver, Outside};
-use crate::error::Failure;
+use crate::error::{Class, Failure};
 use crate::metrics::Metrics;
 use crate::notice;
 use crate::postgres::Database;
@@ -43,8 +43,27 @@ pub enum Error {
     Held(Failure),
     /// The configuration names something that cannot be used: a CA, an address to listen at.
     Configuration(Failure),
+    /// It was told to stop before everything was published that it was to publish once.
+    Stopped,
     /// Anything else.
     Other(Failure),
+}
+
+impl From<Unmet> for Error {
+    fn from(unmet: Unmet) -> Self {
+        match unmet {
+            Unmet::Stopped => Self::Stopped,
+            Unmet::Unpublishable(failure) => Self::Directory(failure),
+            Unmet::Unobtainable(failure) => match failure.class {
+                Class::Missing | Class::Ours => Self::Configuration(failure),
+                Class::Again { .. }
+                | Class::Denied
+                | Class::Gone
+                | Class::Conflict
+                | Class::Unclear => Self::Other(failure),
+            },
+        }
+    }
 }
 
 impl From<Failure> for Error {
@@ -57,7 +76,8 @@ impl From<Failure> for Error {
 /// when something is published for the first time, and when the agent stops.
 ///
 /// # Errors
-/// When it cannot start: the state, the publish directory, an address or a CA cannot be used.
+/// When it cannot start: the state, the publish directory, an address or a CA cannot be used. When
+/// it was to publish once, and has not.
 pub async fn run(
     config: Config,
     supervisor: Supervisor,
@@ -109,7 +129,7 @@ pub async fn run(
     };
     let ended = driver::run(driver, stop).await;
     servers.shutdown().await;
-    Ok(ended?)
+    ended?.map_or(Ok(()), |unmet| Err(unmet.into()))
 }
 
 async fn tell_when_ready(supervisor: Supervisor, mut view: channel::Receiver<View>) {

@@ -3,8 +3,11 @@
 //! Receives arguments and the environment, gives an exit code. Never prints an error twice: each is
 //! printed here, once, with its hint on a line of its own.
 
+mod ask;
 mod check;
 mod doctor;
+mod health;
+mod init;
 mod rehearse;
 mod run;
 mod trial;
@@ -36,6 +39,11 @@ struct Arguments {
 enum Command {
     /// Publish the secrets of a service and keep them fresh until SIGTERM
     Run(RunArguments),
+    /// Publish the secrets of a service once, and leave the leases for `run` to go on with
+    #[command(after_help = INIT_HELP)]
+    Init(InitArguments),
+    /// Ask a running agent for its health: exit status 0 or 1, for a probe that runs a command
+    Health(HealthArguments),
     /// Say what is wrong with a configuration, or what was understood of it
     Check(CheckArguments),
     /// Try one rotation of each login out, for real, and end what was made
@@ -51,6 +59,18 @@ enum DoctorCommand {
     #[command(after_help = LEAKS_HELP)]
     Leaks(LeaksArguments),
 }
+
+/// What the flags alone do not teach.
+const INIT_HELP: &str = "\
+For an init container: its exit is the word that the service may start. It has the user, the state
+volume and the publish volume of the `leasehold run` that follows, which adopts token and leases. It
+waits for Vault and the database, but not for what another try cannot change: a login that Vault
+refused twice, a path, role or field that is not there, a directory that cannot be written.
+
+Exit status: 0 every required secret is published, 64 wrong command line, 69 Vault or the database
+was not reachable in time, 73 the publish or the state directory cannot be used, 75 another process
+holds the state, or the budget for new logins is spent, 77 Vault or the database refuses, 78 wrong
+configuration, or it names what is not there, 130 and 143 stopped by a signal.";
 
 /// What the flags alone do not teach.
 const LEAKS_HELP: &str = "\
@@ -139,6 +159,35 @@ struct RunArguments {
 }
 
 #[derive(Args, Debug)]
+struct InitArguments {
+    #[command(flatten)]
+    run: RunArguments,
+    /// How long it may take [default: `init_timeout` of the configuration, 2m]
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct HealthArguments {
+    /// The configuration file, whose `listen.probes` is asked
+    /// [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Ask there, as `http://127.0.0.1:9101`, without a configuration
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    url: Option<String>,
+    /// Whether the agent's loop turns
+    #[arg(long, group = "probe")]
+    live: bool,
+    /// Whether every required secret is published and valid; where no other is asked for
+    #[arg(long, group = "probe")]
+    ready: bool,
+    /// Whether something was published
+    #[arg(long, group = "probe")]
+    startup: bool,
+}
+
+#[derive(Args, Debug)]
 struct RehearseArguments {
     /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
     #[arg(long, value_name = "FILE")]
@@ -162,6 +211,17 @@ impl RunArguments {
             Some(Override { flag, key, value: value.as_ref()?.clone() })
         });
         given.collect()
+    }
+}
+
+impl InitArguments {
+    fn overrides(&self) -> Vec<Override> {
+        let timeout = self.timeout.clone().map(|value| Override {
+            flag: "--timeout",
+            key: "init_timeout",
+            value,
+        });
+        self.run.overrides().into_iter().chain(timeout).collect()
     }
 }
 
@@ -235,6 +295,10 @@ impl Exit {
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> Exit {
     match Arguments::try_parse_from(arguments) {
         Ok(Arguments { command: Command::Run(arguments) }) => run::run(&arguments, environment),
+        Ok(Arguments { command: Command::Init(arguments) }) => init::init(&arguments, environment),
+        Ok(Arguments { command: Command::Health(arguments) }) => {
+            health::health(&arguments, environment)
+        }
         Ok(Arguments { command: Command::Check(arguments) }) => {
             check::check(&arguments, environment)
         }
@@ -293,11 +357,19 @@ mod tests {
         std::fs::write(&path, "secrets: [").unwrap();
         assert_eq!(ended(&["run", "--config", file]), Exit::Configuration);
         std::fs::write(&path, "secrets: {}").unwrap();
-        for command in [&["run"][..], &["check"], &["rehearse"], &["doctor", "leaks"]] {
+        for command in
+            [&["run"][..], &["init"], &["health"], &["check"], &["rehearse"], &["doctor", "leaks"]]
+        {
             assert_eq!(ended(&[command, &["--config", file]].concat()), Exit::Configuration);
         }
-        for wrong in [&["doctor"][..], &["doctor", "leaks", "--older-than", "soon"]] {
-            assert_eq!(ended(wrong), Exit::Usage);
+        for wrong in [
+            &["doctor"][..],
+            &["doctor", "leaks", "--older-than", "soon"],
+            &["health", "--live", "--ready"],
+            &["health", "--url", "127.0.0.1:9101"],
+            &["health", "--url", "http://127.0.0.1:9101/livez"],
+        ] {
+            assert_eq!(ended(wrong), Exit::Usage, "{wrong:?}");
         }
     }
 
@@ -305,11 +377,7 @@ mod tests {
         let arguments = ["leasehold"].iter().chain(arguments);
         match Arguments::try_parse_from(arguments) {
             Ok(Arguments { command: Command::Run(arguments) }) => Ok(arguments),
-            Ok(Arguments {
-                command: Command::Check(_) | Command::Rehearse(_) | Command::Doctor(_),
-            }) => {
-                panic!("another command")
-            }
+            Ok(_) => panic!("another command"),
             Err(error) => Err(error.kind()),
         }
     }

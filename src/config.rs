@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::agent::Policy;
 use crate::agent::command::TargetName;
@@ -51,6 +52,8 @@ pub struct Config {
     pub state: state::Settings,
     /// Where to listen.
     pub listen: Listen,
+    /// How long `init` may take.
+    pub init_timeout: Duration,
     /// What to log.
     pub log: Log,
     /// The file that it was read from, every file that it names, and where the environment says

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use tokio::sync::watch as channel;
 use tokio::task::{Id, JoinError, JoinSet, LocalSet};
 
-use crate::agent::Agent;
 use crate::agent::command::Command;
 use crate::agent::event::Event;
 use crate::agent::view::View;
+use crate::agent::{Agent, Unmet};
 use crate::error::{Class, Failure};
 use crate::logs;
 use crate::metrics::Metrics;
@@ -80,18 +80,23 @@ struct Turning {
     unsaved: Option<Failure>,
     fingerprints: BTreeMap<String, String>,
     exited: bool,
+    /// Why an agent that was to publish once has not.
+    unmet: Option<Unmet>,
 }
 
-/// Turns until the agent exits; `stop` tells it to.
+/// Turns until the agent exits; `stop` tells it to. Gives why one that was to publish once has not.
 ///
 /// # Errors
 /// When the kernel gives no timer.
-pub async fn run(driver: Driver, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+pub async fn run(driver: Driver, stop: impl Future<Output = ()>) -> Result<Option<Unmet>, Failure> {
     // One thread runs everything, so no task needs to be sent to another.
     LocalSet::new().run_until(turn(driver, stop)).await
 }
 
-async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+async fn turn(
+    mut driver: Driver,
+    stop: impl Future<Output = ()>,
+) -> Result<Option<Unmet>, Failure> {
     let mut alarm = Alarm::new()?;
     let first = std::mem::take(&mut driver.first);
     let mut turning = Turning {
@@ -104,6 +109,7 @@ async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), 
         unsaved: None,
         fingerprints: BTreeMap::new(),
         exited: false,
+        unmet: None,
     };
     let mut stop = std::pin::pin!(stop);
     let mut stopping = false;
@@ -138,7 +144,7 @@ async fn turn(mut driver: Driver, stop: impl Future<Output = ()>) -> Result<(), 
         };
         turning.turn(event);
     }
-    Ok(())
+    Ok(turning.unmet())
 }
 
 async fn changed(watch: &mut Option<Watch>) {
@@ -236,7 +242,7 @@ impl Turning {
                 logs::record(&record);
                 self.driver.metrics.record(&record);
             }
-            Command::Exit => self.exited = true,
+            Command::Exit { unmet } => (self.exited, self.unmet) = (true, unmet),
             Command::Rehearse(snapshot) => {
                 let rendering = render::render(&self.driver.files, &snapshot);
                 let result = rendering.and_then(|set| self.driver.publisher.rehearse(&set));
@@ -299,6 +305,14 @@ impl Turning {
     /// No lease is made or shortened, and nothing published, while the state cannot be written.
     fn saved(&self) -> Result<(), Failure> {
         self.unsaved.clone().map_or(Ok(()), Err)
+    }
+
+    /// Without a state that can be written nothing was asked for, and that is the reason.
+    fn unmet(self) -> Option<Unmet> {
+        match (self.unmet?, self.unsaved) {
+            (Unmet::Unobtainable(_), Some(failure)) => Some(Unmet::Unpublishable(failure)),
+            (unmet, _) => Some(unmet),
+        }
     }
 
     fn publish(&mut self, snapshot: &Snapshot) -> Result<crate::agent::event::Visible, Failure> {

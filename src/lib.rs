@@ -32,7 +32,7 @@
 //! |---|---|
 //! | vocabulary | [`time`] [`secret`] [`error`] |
 //! | decisions | [`snapshot`] [`lease`] [`agent`] [`render`] [`audit`] |
-//! | effects | [`vault`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] |
+//! | effects | [`vault`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] [`client`] |
 //! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`doctor`] [`cli`] |
 
 pub mod error;
@@ -45,6 +45,7 @@ pub mod lease;
 pub mod render;
 pub mod snapshot;
 
+pub mod client;
 pub mod logs;
 pub mod metrics;
 pub mod notice;

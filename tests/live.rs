@@ -22,7 +22,9 @@ mod live {
     mod faults;
     mod formats;
     mod hardening;
+    mod health;
     mod image;
+    mod init;
     mod kills;
     mod manifests;
     mod notices;

@@ -9,6 +9,8 @@ use crate::time::Moment;
 
 impl Agent {
     pub(super) fn advance(&mut self, cx: &mut Context) {
+        self.hear(cx);
+        self.step_once(cx);
         let stopping = self.stop.is_some();
         let around = self.around_session(cx.now);
         for id in self.session.step(cx, &around, stopping) {
@@ -37,6 +39,7 @@ impl Agent {
             }
         }
         self.step_stop(cx);
+        self.hear(cx);
     }
 
     pub(super) fn step_leased(&mut self, cx: &mut Context) {
@@ -128,14 +131,16 @@ impl Agent {
         let visible = self.publication.visible();
         let targets = self.targets.values().filter_map(|target| target.due(visible)).min();
         let targets = targets.filter(|_| self.publication.publishing().is_none());
-        let all = [session, leased, retired, polled, issue, publication, targets];
+        let once = self.once_due(now);
+        let all = [session, leased, retired, polled, issue, publication, targets, once];
         all.into_iter().flatten().min()
     }
 
     pub(super) fn around_session(&self, now: Moment) -> session::Surroundings {
         let leased = || self.leased.values();
         session::Surroundings {
-            started: self.publication.visible().is_some(),
+            // What can wait for the first publish can wait for the next process too.
+            started: self.publication.visible().is_some() && self.stop.is_none(),
             lookup: leased().map(Leased::lookup).min().unwrap_or(LOOKUP),
             overlap: leased().map(Leased::overlap).max().unwrap_or_default(),
             in_use: leased().chain(self.retired.values()).flat_map(Leased::sessions).collect(),

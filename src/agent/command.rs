@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::agent::Unmet;
 use crate::agent::event::{Op, Unwrapped};
 use crate::audit::event::Record;
 use crate::lease::RoleId;
@@ -165,7 +166,10 @@ pub enum Command {
     /// Tell the operator, in the log, the metrics and the audit trail.
     Record(Record),
     /// Everything that the stop policy asks for is done, or its time is up. The last command.
-    Exit,
+    Exit {
+        /// Why an agent that was to publish once has not.
+        unmet: Option<Unmet>,
+    },
 }
 
 /// What a target is told.

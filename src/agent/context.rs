@@ -52,6 +52,14 @@ impl<'a> Context<'a> {
         self.commands.push(Command::Record(record));
     }
 
+    /// What the operator was told so far.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.commands.iter().filter_map(|command| match command {
+            Command::Record(record) => Some(record),
+            _ => None,
+        })
+    }
+
     /// Notes `failure` in `retry` and gives the wait before the next try, at least what the other
     /// side asked for, within `remaining` where something ends.
     pub fn back_off(

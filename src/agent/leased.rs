@@ -4,6 +4,7 @@
 //! requests that keep, replace, drain and end its leases. Three places hold leases: `candidate`
 //! (not yet visible), `current` (visible) and `leaving` (visible before, or never to be).
 
+mod check;
 mod evidence;
 mod issue;
 mod ledger;

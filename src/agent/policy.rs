@@ -18,6 +18,28 @@ pub struct Policy {
     pub on_stop: OnStop,
     /// How long a stop may take.
     pub stop_timeout: Duration,
+    /// When it stops by itself.
+    pub until: Until,
+}
+
+/// When the agent stops by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Never.
+    Stopped,
+    /// Once every required secret is published, or when that cannot be.
+    Published {
+        /// How long it may take.
+        within: Duration,
+    },
+}
+
+impl Policy {
+    /// The same for an agent that publishes once and leaves everything to the next.
+    #[must_use]
+    pub fn publish_once(self, within: Duration) -> Self {
+        Self { until: Until::Published { within }, on_stop: OnStop::Keep, ..self }
+    }
 }
 
 /// What becomes of the leases when the agent stops.

@@ -85,6 +85,11 @@ impl Polled {
         self.settled
     }
 
+    /// Whether Vault was asked by this process, and answered or did not.
+    pub fn heard(&self) -> bool {
+        self.read_at > Moment::from_micros(0)
+    }
+
     /// The version of the last good value.
     pub fn version(&self) -> Option<&Version> {
         self.kept.as_ref().map(|kept| &kept.version)

@@ -413,6 +413,11 @@ impl Session {
         }
     }
 
+    /// Whether there is no token that is believed to live.
+    pub fn in_doubt(&self) -> bool {
+        self.kept.up.as_ref().is_none_or(|up| up.doubted)
+    }
+
     /// Lets every token of ours go, whatever is still under it; `true` until all are gone.
     pub fn end_all(&mut self) -> bool {
         self.kept.old.extend(self.kept.up.take_if(|up| up.ours));

@@ -1,6 +1,6 @@
 //! The end of the agent: what the stop policy asks for, within its time.
 
-use super::{Agent, OnStop};
+use super::{Agent, OnStop, Unmet};
 use crate::agent::command::Command;
 use crate::agent::context::Context;
 use crate::agent::leased::Leased;
@@ -13,10 +13,12 @@ pub(super) struct Stop {
     /// From here on the tokens are revoked whatever is still under them.
     pub(super) tokens_at: Moment,
     pub(super) exited: bool,
+    /// Why it stops before everything is published that it was to publish.
+    unmet: Option<Unmet>,
 }
 
 impl Agent {
-    pub(super) fn begin_stop(&mut self, cx: &mut Context) {
+    pub(super) fn begin_stop(&mut self, cx: &mut Context, unmet: Option<Unmet>) {
         if self.stop.is_some() {
             return;
         }
@@ -26,6 +28,7 @@ impl Agent {
             deadline: cx.now + self.stop_timeout,
             tokens_at: cx.now + self.stop_timeout / 2,
             exited: false,
+            unmet,
         });
         let on_stop = self.on_stop;
         for secret in self.leased.values_mut().chain(self.retired.values_mut()) {
@@ -41,9 +44,10 @@ impl Agent {
         let leases = self.leases();
         let settled = self.leased.values().chain(self.retired.values()).all(Leased::settled);
         let idle = self.leased.values().all(|secret| !secret.issuing());
+        let quiet = self.all_leased().all(|secret| !secret.busy());
         let Some(stop) = &mut self.stop else { return };
         let done = match self.on_stop {
-            OnStop::Keep => idle,
+            OnStop::Keep => quiet,
             OnStop::Drain => settled,
             OnStop::Revoke => {
                 let over = (leases == 0 && idle) || cx.now >= stop.tokens_at;
@@ -55,7 +59,7 @@ impl Agent {
             self.leased.values_mut().for_each(|secret| secret.abandon(cx));
             cx.record(Record::Stopped { leases });
             cx.dirty();
-            cx.push(Command::Exit);
+            cx.push(Command::Exit { unmet: stop.unmet.clone() });
         }
     }
 }

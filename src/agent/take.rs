@@ -1,7 +1,6 @@
 //! What an event means for the parts: each answer goes to the one that asked.
 
-use super::Agent;
-use super::OnStop;
+use super::{Agent, OnStop, Unmet};
 use crate::agent::context::Context;
 use crate::agent::event::{Event, Op, Token};
 use crate::agent::session::{self, Turn};
@@ -85,7 +84,10 @@ impl Agent {
                 }
             }
             Event::Drifted { file } => self.publication.drifted(cx.now, file),
-            Event::Stop => self.begin_stop(cx),
+            Event::Stop => {
+                let unmet = self.once.as_ref().map(|_| Unmet::Stopped);
+                self.begin_stop(cx, unmet);
+            }
         }
     }
 

@@ -135,6 +135,6 @@ pub enum Record {
     },
     /// The agent stops.
     Stopping { leases: usize },
-    /// The agent has stopped; so many leases are left to end by themselves.
+    /// The agent has stopped; so many leases are left, for the next process or to end by themselves.
     Stopped { leases: usize },
 }

@@ -324,7 +324,7 @@ pub fn line(record: &Record) -> Line {
             Line::new("stopping", Info, "stopping").count("leases", *leases)
         }
         Record::Stopped { leases } => {
-            let message = "stopped; the leases left end by themselves";
+            let message = "stopped; the leases left are taken over, or end by themselves";
             Line::new("stopped", Info, message).count("leases", *leases)
         }
     }

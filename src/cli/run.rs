@@ -27,8 +27,14 @@ pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
+    keep(loaded, environment.get("NOTIFY_SOCKET"))
+}
+
+/// Runs as `loaded` says, for [`init`](super::init) too; `supervisor` is the address of who wants to
+/// know how far it is.
+pub(super) fn keep(loaded: Loaded, supervisor: Option<&str>) -> Exit {
     let started = harden().map_err(app::Error::from);
-    match started.and_then(|()| start(loaded, environment.get("NOTIFY_SOCKET"))) {
+    match started.and_then(|()| start(loaded, supervisor)) {
         Ok(exit) => exit,
         Err(error) => {
             let (exit, failure) = match error {
@@ -36,6 +42,8 @@ pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
                 app::Error::Held(failure) => (Exit::TryAgain, failure),
                 app::Error::Configuration(failure) => (Exit::Configuration, failure),
                 app::Error::Other(failure) => (Exit::after(&failure), failure),
+                // Only a signal asks for it, and has its own code.
+                app::Error::Stopped => return Exit::TryAgain,
             };
             print(&failure.to_string());
             exit
@@ -75,13 +83,17 @@ async fn until_signalled(config: Config, supervisor: Supervisor) -> Result<Exit,
     let mut signals = Signals::listen()?;
     let (stop, stopped) = oneshot::channel();
     let mut stop = Some(stop);
+    let mut code = None;
     let mut app = pin!(app::run(config, supervisor, async {
         // Without a sender there is nobody left to say stop.
         let _ = stopped.await;
     }));
     loop {
         let received = tokio::select! {
-            ended = &mut app => return ended.map(|()| Exit::Done),
+            ended = &mut app => return match (ended, code) {
+                (Err(app::Error::Stopped), Some(code)) => Ok(Exit::Signalled(code)),
+                (ended, _) => ended.map(|()| Exit::Done),
+            },
             received = signals.next() => received,
         };
         match (received.signal, stop.take()) {
@@ -91,6 +103,7 @@ async fn until_signalled(config: Config, supervisor: Supervisor) -> Result<Exit,
             }
             (Signal::Terminate | Signal::Interrupt, Some(stop)) => {
                 tell(received, "stopping");
+                code = Some(received.signal.exit_code());
                 let _ = stop.send(());
             }
             (Signal::Terminate | Signal::Interrupt, None) => {

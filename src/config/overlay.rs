@@ -30,10 +30,11 @@ const VAULT: [(&str, &str); 5] = [
 ];
 
 /// Keys that stand in no section, so that their variable has no `__`.
-const TOP: [(&str, &str); 3] = [
+const TOP: [(&str, &str); 4] = [
     ("LEASEHOLD_INSTANCE", "instance"),
     ("LEASEHOLD_ON_STOP", "on_stop"),
     ("LEASEHOLD_STOP_TIMEOUT", "stop_timeout"),
+    ("LEASEHOLD_INIT_TIMEOUT", "init_timeout"),
 ];
 
 /// Lays everything over `tree`.

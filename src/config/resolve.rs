@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::agent::{OnStop, Policy, SecretPolicy};
+use crate::agent::{OnStop, Policy, SecretPolicy, Until};
 use crate::config::environment::Environment;
 use crate::config::problem::{Problem, Problems};
 use crate::config::raw::{Keys, Reading, Section, shown};
@@ -36,9 +36,10 @@ const TOP: Keys = Keys {
         "listen",
         "on_stop",
         "stop_timeout",
+        "init_timeout",
         "log",
     ],
-    later: &["init_timeout", "api_uids", "controller", "exec"],
+    later: &["api_uids", "controller", "exec"],
 };
 
 /// The state's place where the file names none.
@@ -91,6 +92,7 @@ fn everything(top: &Section<'_>) -> Option<Config> {
         stop_timeout: top
             .duration("stop_timeout", Duration::from_secs(1))
             .unwrap_or(Duration::from_secs(10)),
+        until: Until::Stopped,
     };
     Some(Config {
         instance: instance(top),
@@ -99,6 +101,9 @@ fn everything(top: &Section<'_>) -> Option<Config> {
         files,
         targets: targets.settings,
         listen: listen(top),
+        init_timeout: top
+            .duration("init_timeout", Duration::from_secs(1))
+            .unwrap_or(Duration::from_secs(120)),
         log: log(top),
         vault: vault?,
         publish: publish?,

@@ -184,7 +184,7 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
         | Command::Publish(_)
         | Command::Repair
         | Command::Record(_)
-        | Command::Exit => Event::Wake,
+        | Command::Exit { .. } => Event::Wake,
     }
 }
 
@@ -218,6 +218,6 @@ pub(super) fn failed(command: &Command, now: Moment, failure: Failure) -> Option
         | Command::Publish(_)
         | Command::Repair
         | Command::Record(_)
-        | Command::Exit => return None,
+        | Command::Exit { .. } => return None,
     })
 }

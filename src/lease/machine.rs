@@ -5,6 +5,7 @@
 //! is left.
 
 mod answers;
+mod check;
 mod requests;
 
 use std::sync::OnceLock;

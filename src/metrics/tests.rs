@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::agent::view::SecretView;
-use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, PolledPolicy};
+use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, PolledPolicy, Until};
 use crate::error::{Class, Failure};
 use crate::snapshot::Generation;
 
@@ -29,6 +29,7 @@ fn metrics() -> Metrics {
         targets: [("api".into(), BTreeSet::new())].into(),
         on_stop: OnStop::Drain,
         stop_timeout: Duration::from_secs(10),
+        until: Until::Stopped,
     })
 }
 

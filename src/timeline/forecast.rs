@@ -264,7 +264,7 @@ impl Ahead {
                 self.record(&record);
                 return None;
             }
-            Command::Save | Command::Repair | Command::Exit => return None,
+            Command::Save | Command::Repair | Command::Exit { .. } => return None,
         })
     }
 

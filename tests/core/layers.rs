@@ -8,7 +8,7 @@ const VOCABULARY: &[&str] = &["time", "secret", "error"];
 const DECISIONS: &[&str] = &["snapshot", "lease", "agent", "render", "audit"];
 const EFFECTS: &[&str] = &[
     "vault", "postgres", "state", "publish", "watch", "notice", "process", "metrics", "logs",
-    "server",
+    "server", "client",
 ];
 const WIRING: &[&str] =
     &["config", "driver", "app", "timeline", "rehearsal", "doctor", "cli", "main", "lib"];

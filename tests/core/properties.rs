@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::agent::{Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy};
+use leasehold::agent::{
+    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy, Until,
+};
 use leasehold::audit::event::Record;
 use leasehold::error::{Class, Failure};
 use leasehold::snapshot::{Connection, SslMode};
@@ -137,6 +139,7 @@ fn policy(setting: &Setting) -> Policy {
         targets: BTreeMap::from([(name("api"), BTreeSet::from([name("db"), name("mail")]))]),
         on_stop: OnStop::Revoke,
         stop_timeout: Duration::from_secs(10),
+        until: Until::Stopped,
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::agent::{Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy};
+use leasehold::agent::{
+    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy, Until,
+};
 use leasehold::error::{Class, Failure};
 use leasehold::snapshot::{Connection, SslMode};
 
@@ -48,6 +50,7 @@ fn play(script: &str) -> String {
         targets: BTreeMap::new(),
         on_stop: OnStop::Drain,
         stop_timeout: Duration::from_secs(10),
+        until: Until::Stopped,
     };
     let mut settings: Vec<String> = Vec::new();
     let mut world: Option<World> = None;
@@ -84,6 +87,7 @@ fn play(script: &str) -> String {
                     other => panic!("on_stop {other}"),
                 };
             }
+            (None, ["once", span]) => policy = policy.publish_once(duration(span)),
             (None, ["start"]) => {
                 let mut new = World::new(policy.clone(), 7);
                 for setting in settings.drain(..) {
@@ -100,6 +104,10 @@ fn play(script: &str) -> String {
                 let changed = SecretPolicy::Leased(leased(options));
                 world.policy.secrets.insert(name(secret), changed);
             }
+            (Some(world), ["once", span]) => {
+                world.policy = world.policy.clone().publish_once(duration(span));
+            }
+            (Some(world), ["serve"]) => world.policy.until = Until::Stopped,
             (Some(world), ["stop"]) => world.stop(),
             (Some(world), ["jump", span]) => world.jump(duration(span)),
             (Some(world), words) => set(world, &words.join(" ")),

@@ -42,6 +42,11 @@ pub struct Outcome {
 
 /// Plays the run of `seed`.
 pub fn play(seed: u64, meddler: Option<Box<dyn Meddler>>, verbose: bool) -> Outcome {
+    play_after(seed, meddler, verbose, false)
+}
+
+/// The same, with `init` before each process where that is wanted.
+fn play_after(seed: u64, meddler: Option<Box<dyn Meddler>>, verbose: bool, init: bool) -> Outcome {
     let mut rng = fastrand::Rng::with_seed(seed);
     let setting = draw::setting(&mut rng);
     let mut world = draw::world(&setting, seed, &mut rng);
@@ -51,8 +56,8 @@ pub fn play(seed: u64, meddler: Option<Box<dyn Meddler>>, verbose: bool) -> Outc
         let _ = writeln!(world.out, "seed {seed}: {setting:#?}\n{:#?}", world.policy);
     }
     let began = world.now;
-    let mut acts = Acts::new(&setting, rng);
-    world.start();
+    let mut acts = Acts::new(&setting, rng, init);
+    acts.start(&mut world);
     for _ in 0..STEPS {
         acts.step(&mut world);
         check(&mut world, acts.fair());
@@ -220,6 +225,20 @@ fn promises_hold_in_every_weather() {
     );
     let failed = failed.into_inner().expect("no panic");
     assert!(failed.is_empty(), "play one again with LEASEHOLD_SIM_SEED=…: {failed:#?}");
+}
+
+/// They hold too where each process takes over from an `init`.
+#[test]
+fn promises_hold_after_init() {
+    let (first, runs) = (asked("LEASEHOLD_SIM_FIRST", 1), asked("LEASEHOLD_SIM_INITS", 200));
+    let mut rotations = 0;
+    for seed in first..first + runs {
+        let outcome = play_after(seed, None, runs == 1, true);
+        let broken = format!("LEASEHOLD_SIM_FIRST={seed} LEASEHOLD_SIM_INITS=1 plays it again");
+        assert!(outcome.broken.is_empty(), "{}{broken}: {:#?}", outcome.trace, outcome.broken);
+        rotations += outcome.rotations;
+    }
+    assert!(rotations > 1000, "{rotations} rotations show nothing");
 }
 
 /// One seed is one run, to the last line.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use leasehold::agent::command::Command;
 use leasehold::agent::event::{Event, Op, Reading, Token, TokenTerm, Unwrapped, Visible};
 use leasehold::agent::{
-    Agent, Confirm, Gives, Kept, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy,
+    Agent, Confirm, Gives, Kept, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy, Until,
 };
 use leasehold::audit::event::Record;
 use leasehold::error::{Class, Failure};
@@ -25,6 +25,7 @@ fn adopt(name: &str, secret: SecretPolicy, kept: Kept) -> Agent {
         targets: BTreeMap::new(),
         on_stop: OnStop::Keep,
         stop_timeout: Duration::from_secs(10),
+        until: Until::Stopped,
     };
     Agent::adopt(policy, kept, Generation::default(), 1, START).0
 }

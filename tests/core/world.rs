@@ -275,6 +275,23 @@ impl World {
         self.send(Event::Wake);
     }
 
+    /// A process that publishes once comes and goes.
+    pub fn init(&mut self, within: Duration) {
+        let policy = self.policy.clone();
+        self.policy = policy.clone().publish_once(within);
+        self.start();
+        if self.exited {
+            self.kill();
+        } else {
+            self.run(within + policy.stop_timeout + Duration::from_secs(1));
+        }
+        if !self.dead() {
+            self.broke("init does not end");
+            self.kill();
+        }
+        self.policy = policy;
+    }
+
     /// The next process finds everything in the state so much longer ago, as after a jump of the
     /// clock.
     pub fn jump(&mut self, span: Duration) {
@@ -292,7 +309,8 @@ impl World {
         for (key, happening) in std::mem::take(&mut self.queue) {
             match happening {
                 Happening::Request(effect, _) => match self.weather.fate() {
-                    Fate::Done => self.ghost(effect, false),
+                    // One that exits has reported what it does not wait for.
+                    Fate::Done => self.ghost(effect, self.exited),
                     Fate::Lost => {}
                     Fate::Late => {
                         self.queue.insert(key, Happening::Ghost(effect));

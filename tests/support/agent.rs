@@ -191,7 +191,7 @@ impl Agent {
     }
 
     /// The address of one of its listeners.
-    async fn listener(&self, name: &str) -> String {
+    pub async fn listener(&self, name: &str) -> String {
         eventually(&format!("the {name} listener"), secs(10), async || {
             let lines = self.journal.since(self.mark, "listening");
             let found = lines.iter().find(|line| line.text("listener") == name)?;

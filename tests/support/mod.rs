@@ -5,6 +5,7 @@ pub mod agent;
 pub mod bao;
 pub mod canary;
 pub mod cluster;
+pub mod command;
 pub mod doctor;
 pub mod gate;
 pub mod hook;

@@ -236,6 +236,14 @@ impl World {
         Agent::start(&self.path(&format!("{name}.yaml")), self.journal.clone())
     }
 
+    /// Runs `init` with `config`; it ends by itself.
+    pub fn init(&self, config: &Value, arguments: &[&str]) -> Agent {
+        self.prepare("leasehold", config);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_leasehold"));
+        command.arg("init").arg("--config").arg(self.path("leasehold.yaml")).args(arguments);
+        Agent::spawn(&mut command, self.journal.clone())
+    }
+
     /// Makes the directories and writes `config` down as YAML's subset JSON.
     pub fn prepare(&self, name: &str, config: &Value) {
         for section in ["publish", "state"] {

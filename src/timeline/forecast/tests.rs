@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, PolledPolicy};
+use crate::agent::{Confirm, Gives, LeasedPolicy, OnStop, PolledPolicy, Until};
 
 const HOUR: u64 = 3600;
 
@@ -32,6 +32,7 @@ fn policy(grace: u64, rotate_every: Option<u64>) -> Policy {
         targets: BTreeMap::from([("api".into(), BTreeSet::from([db]))]),
         on_stop: OnStop::Drain,
         stop_timeout: seconds(10),
+        until: Until::Stopped,
     }
 }
 

@@ -12,6 +12,8 @@ use crate::world::{World, again};
 pub struct Acts {
     setting: Setting,
     rng: Rng,
+    /// Whether `init` goes before each process that is started anew.
+    init: bool,
 }
 
 /// How a run ends.
@@ -40,8 +42,16 @@ const KINDS: [&str; 15] = [
 ];
 
 impl Acts {
-    pub fn new(setting: &Setting, rng: Rng) -> Self {
-        Self { setting: setting.clone(), rng }
+    pub fn new(setting: &Setting, rng: Rng, init: bool) -> Self {
+        Self { setting: setting.clone(), rng, init }
+    }
+
+    /// A process begins.
+    pub fn start(&mut self, world: &mut World) {
+        if self.init {
+            world.init(self.shortest_term().mul_f64(0.1));
+        }
+        world.start();
     }
 
     pub fn fair(&self) -> bool {
@@ -77,7 +87,7 @@ impl Acts {
         world.run(term.mul_f64(share * self.rng.f64()));
         if world.dead() {
             // Killed before a command.
-            world.start();
+            self.start(world);
         }
     }
 
@@ -103,7 +113,7 @@ impl Acts {
             let away = self.shortest_term().mul_f64(0.2 * self.rng.f64());
             world.run(away);
         }
-        world.start();
+        self.start(world);
     }
 
     fn trouble(&mut self, world: &mut World) {
@@ -125,7 +135,7 @@ impl Acts {
             16 => {
                 world.kill();
                 world.policy = draw::changed(&world.policy, &self.setting, &mut self.rng);
-                world.start();
+                self.start(world);
             }
             17 => {
                 world.weather.trouble = if often { 0.0 } else { 0.6 * self.rng.f64() };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use leasehold::agent::{Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy};
+use leasehold::agent::{
+    Confirm, Gives, LeasedPolicy, OnStop, Policy, PolledPolicy, SecretPolicy, Until,
+};
 use leasehold::snapshot::{Connection, SecretName, SslMode};
 
 use crate::world::{Weather, World, name};
@@ -122,7 +124,8 @@ fn policy(setting: &Setting, rng: &mut Rng) -> Policy {
     });
     let targets = targets.collect();
     let on_stop = [OnStop::Drain, OnStop::Revoke, OnStop::Keep][rng.usize(..3)];
-    Policy { secrets, targets, on_stop, stop_timeout: Duration::from_secs(10) }
+    let stop_timeout = Duration::from_secs(10);
+    Policy { secrets, targets, on_stop, stop_timeout, until: Until::Stopped }
 }
 
 fn leased(ttl: Duration, rng: &mut Rng) -> LeasedPolicy {

@@ -73,8 +73,8 @@ impl World {
                 }
                 Command::Deliver { op, target, notice } => self.deliver(op, target, &notice),
                 Command::Record(record) => self.record(record),
-                Command::Exit => {
-                    self.say("exit");
+                Command::Exit { unmet } => {
+                    self.say(unmet.map_or("exit".to_owned(), |unmet| format!("exit: {unmet:?}")));
                     self.exited = true;
                 }
             }

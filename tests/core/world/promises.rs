@@ -100,7 +100,7 @@ fn subject(command: &Command) -> Option<(Op, Kind, String)> {
         | Command::Publish(_)
         | Command::Repair
         | Command::Record(_)
-        | Command::Exit => return None,
+        | Command::Exit { .. } => return None,
     })
 }
 

@@ -277,5 +277,5 @@ fn the_page_is_well_formed() {
             assert!(seen.insert(series.to_owned()), "{series} stands there twice");
         }
     }
-    assert_eq!(described.len(), 16, "{described:?}");
+    assert_eq!(described.len(), 18, "{described:?}");
 }

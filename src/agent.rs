@@ -13,10 +13,12 @@ pub mod context;
 pub mod event;
 pub mod leased;
 mod once;
+pub mod outlook;
 mod policy;
 pub mod polled;
 mod polling;
 pub mod publication;
+mod refresh;
 pub mod session;
 mod set;
 mod silence;
@@ -41,6 +43,7 @@ pub use crate::agent::policy::{
 };
 use crate::agent::polled::Polled;
 use crate::agent::publication::{Publication, Versions};
+use crate::agent::refresh::Refresh;
 use crate::agent::session::Session;
 use crate::agent::silence::Silence;
 use crate::agent::stop::Stop;
@@ -100,6 +103,7 @@ pub struct Agent {
     stirred: bool,
     /// Where it is to publish once.
     once: Option<Once>,
+    refresh: Refresh,
     stop: Option<Stop>,
     rng: fastrand::Rng,
     next_op: u64,
@@ -148,6 +152,7 @@ impl Agent {
             polled_due: None,
             stirred: true,
             once: Once::new(policy.until, now),
+            refresh: Refresh::default(),
             stop: None,
             rng: fastrand::Rng::with_seed(seed ^ now.as_micros()),
             next_op: 0,
@@ -191,6 +196,7 @@ impl Agent {
             agent.session_died(&mut cx, id);
         }
         if agent.once.is_some() {
+            agent.session.doubt();
             agent.leased.values_mut().for_each(Leased::check);
         }
         agent.compare_polled();

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch as channel;
+use tokio::sync::{mpsc, watch as channel};
 use tokio::task::JoinSet;
 
 use crate::agent::view::View;
@@ -20,8 +20,9 @@ use crate::metrics::Metrics;
 use crate::notice;
 use crate::postgres::Database;
 use crate::publish::Publisher;
+use crate::server::api::Call;
 use crate::server::probes::Heartbeat;
-use crate::server::{Listener, probes, scrape};
+use crate::server::{Listener, api, pages, probes, scrape};
 use crate::state::{Found, OpenError, Store};
 use crate::time::Clock;
 use crate::vault::Vault;
@@ -30,6 +31,9 @@ use crate::vault::Vault;
 /// the new one while the old one drains.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_TRY: Duration = Duration::from_millis(100);
+
+/// What the API is asked for between two turns of the loop; more is refused.
+const MOST_CALLS: usize = 16;
 
 /// Why the agent cannot start, or cannot go on.
 #[derive(Debug)]
@@ -82,7 +86,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     let metrics = Arc::new(Metrics::new(&config.policy));
     let (view, shown) = channel::channel(View::default());
     let heartbeat = Heartbeat::default();
-    let mut servers = listen(&config, &metrics, &shown, &heartbeat, &clock)
+    let (caller, calls) = mpsc::channel(MOST_CALLS);
+    let mut servers = listen(&config, &metrics, &shown, &heartbeat, &clock, caller)
         .await
         .map_err(Error::Configuration)?;
 
@@ -111,6 +116,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
         metrics,
         view,
         heartbeat,
+        calls,
     };
     let ended = driver::run(driver, stop).await;
     servers.shutdown().await;
@@ -140,18 +146,24 @@ async fn listen(
     view: &channel::Receiver<View>,
     heartbeat: &Heartbeat,
     clock: &Clock,
+    caller: mpsc::Sender<Call>,
 ) -> Result<JoinSet<()>, Failure> {
     let mut servers = JoinSet::new();
     if let Some(address) = config.listen.probes {
         let listener = Listener::bind("probes", address).await?;
         let (heartbeat, clock) = (heartbeat.clone(), clock.clone());
         let answer = probes::answer(view.clone(), move || heartbeat.alive(clock.now()));
-        servers.spawn(listener.serve(answer, std::future::pending()));
+        servers.spawn(listener.serve(pages(answer), std::future::pending()));
     }
     if let Some(address) = config.listen.metrics {
         let listener = Listener::bind("metrics", address).await?;
         let answer = scrape::metrics(metrics.clone(), view.clone(), clock.clone());
-        servers.spawn(listener.serve(answer, std::future::pending()));
+        servers.spawn(listener.serve(pages(answer), std::future::pending()));
+    }
+    if let Some(settings) = &config.listen.api {
+        let listener = Listener::bind_api(settings).await?;
+        let handler = api::handler(&config.instance, clock.clone(), view.clone(), caller);
+        servers.spawn(listener.serve(handler, std::future::pending()));
     }
     Ok(servers)
 }

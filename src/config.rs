@@ -22,6 +22,7 @@ use std::time::Duration;
 use crate::agent::Policy;
 use crate::agent::command::TargetName;
 use crate::config::environment::Environment;
+use crate::server::api;
 use crate::snapshot::SecretName;
 use crate::{notice, publish, render, state, vault};
 
@@ -65,6 +66,8 @@ pub struct Listen {
     pub probes: Option<SocketAddr>,
     /// For Prometheus.
     pub metrics: Option<SocketAddr>,
+    /// For people and scripts of this machine.
+    pub api: Option<api::Settings>,
 }
 
 /// A configuration, and what deserves a look in it.

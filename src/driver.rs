@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::watch as channel;
+use tokio::sync::{mpsc, watch as channel};
 use tokio::task::{Id, JoinError, JoinSet, LocalSet};
 
 use crate::agent::command::Command;
@@ -25,6 +25,7 @@ use crate::logs;
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 use crate::render::{self, File};
+use crate::server::api::{Call, Report};
 use crate::server::probes::Heartbeat;
 use crate::snapshot::Snapshot;
 use crate::state::Store;
@@ -62,6 +63,8 @@ pub struct Driver {
     pub view: channel::Sender<View>,
     /// Shows that the loop turns.
     pub heartbeat: Heartbeat,
+    /// What the API is asked for.
+    pub calls: mpsc::Receiver<Call>,
 }
 
 /// The loop's own state.
@@ -137,6 +140,10 @@ async fn turn(
                 Some(event) => event,
                 None => continue,
             },
+            Some(call) = turning.driver.calls.recv() => match turning.called(call) {
+                Some(event) => event,
+                None => continue,
+            },
             () = &mut stop, if !stopping => {
                 stopping = true;
                 Event::Stop
@@ -207,6 +214,22 @@ impl Turning {
         let events = self.perform_all(commands);
         events.into_iter().chain(other).for_each(|event| self.turn(event));
         self.show();
+    }
+
+    /// What somebody asked for by the API.
+    fn called(&self, call: Call) -> Option<Event> {
+        let Driver { agent, clock, .. } = &self.driver;
+        match call {
+            Call::Report(reply) => {
+                let now = clock.now();
+                let report = Report { view: agent.view(now), outlook: agent.outlook(now), now };
+                // Who went away needs no answer.
+                let _ = reply.send(report);
+                None
+            }
+            Call::Refresh(secret) => Some(Event::Refresh { secret }),
+            Call::Stop => Some(Event::Stop),
+        }
     }
 
     fn drifted(&mut self) -> Option<Event> {

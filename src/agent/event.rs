@@ -138,6 +138,11 @@ pub enum Event {
         /// The first file that differs.
         file: String,
     },
+    /// Somebody wants Vault asked now.
+    Refresh {
+        /// About this secret, or all.
+        secret: Option<SecretName>,
+    },
     /// Stop, as the policy says.
     Stop,
 }

@@ -8,6 +8,7 @@ mod check;
 mod evidence;
 mod issue;
 mod ledger;
+mod outlook;
 mod probe;
 mod turns;
 

@@ -30,6 +30,8 @@ pub struct Polled {
     kept: Option<Kept>,
     asked: Option<Op>,
     read_at: Moment,
+    /// When this process was answered last.
+    answered: Option<Moment>,
     retry: Retry,
     /// Whether there was an answer, good or bad.
     settled: bool,
@@ -59,6 +61,7 @@ impl Polled {
             kept,
             asked: None,
             read_at: Moment::from_micros(0),
+            answered: None,
             retry: Retry::default(),
             failure: None,
             stopped: false,
@@ -85,9 +88,9 @@ impl Polled {
         self.settled
     }
 
-    /// Whether Vault was asked by this process, and answered or did not.
-    pub fn heard(&self) -> bool {
-        self.read_at > Moment::from_micros(0)
+    /// When Vault, asked by this process, answered last or did not.
+    pub fn answered(&self) -> Option<Moment> {
+        self.answered
     }
 
     /// The version of the last good value.
@@ -133,6 +136,11 @@ impl Polled {
         });
     }
 
+    /// It is asked for with the next step, unless what failed keeps its pause.
+    pub fn refresh(&mut self, now: Moment) {
+        self.read_at = self.read_at.min(now);
+    }
+
     /// Whether it waits for `op`.
     pub fn waits_for(&self, op: Op) -> bool {
         self.asked == Some(op)
@@ -143,6 +151,7 @@ impl Polled {
     pub fn read(&mut self, cx: &mut Context, result: Result<Reading, Failure>, published: bool) {
         self.asked = None;
         self.settled = true;
+        self.answered = Some(cx.now);
         // Spread, so that a fleet does not ask together.
         let poll = schedule::portion(self.policy.poll, 1.0 - SPREAD * cx.jitter());
         self.read_at = cx.now + poll;

@@ -1,4 +1,5 @@
 mod files;
+mod listen;
 mod messages;
 
 use std::time::Duration;

@@ -47,8 +47,10 @@ pub(super) fn instead(event: Event, failure: Failure) -> Event {
         Event::Rehearsed { .. } => Event::Rehearsed { result: Err(failure) },
         Event::Published { .. } => Event::Published { result: Err(failure) },
         Event::Delivered { op, .. } => Event::Delivered { op, result: Err(failure) },
-        other @ (Event::Unwrapped { .. } | Event::Wake | Event::Drifted { .. } | Event::Stop) => {
-            other
-        }
+        other @ (Event::Unwrapped { .. }
+        | Event::Wake
+        | Event::Drifted { .. }
+        | Event::Refresh { .. }
+        | Event::Stop) => other,
     }
 }

@@ -126,6 +126,7 @@ fn op(event: &Event) -> Option<Op> {
         | Event::Rehearsed { .. }
         | Event::Published { .. }
         | Event::Drifted { .. }
+        | Event::Refresh { .. }
         | Event::Stop => None,
     }
 }

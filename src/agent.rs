@@ -13,10 +13,12 @@ pub mod context;
 pub mod event;
 pub mod leased;
 mod once;
+pub mod outlook;
 mod policy;
 pub mod polled;
 mod polling;
 pub mod publication;
+mod refresh;
 mod reload;
 pub mod session;
 mod set;
@@ -43,6 +45,7 @@ pub use crate::agent::policy::{
 use crate::agent::polled::Polled;
 use crate::agent::polling::Due;
 use crate::agent::publication::{Publication, Versions};
+use crate::agent::refresh::Refreshing;
 use crate::agent::reload::Switch;
 use crate::agent::session::Session;
 use crate::agent::silence::Silence;
@@ -105,6 +108,7 @@ pub struct Agent {
     stirred: bool,
     /// Where it is to publish once.
     once: Option<Once>,
+    refresh: Refreshing,
     stop: Option<Stop>,
     rng: fastrand::Rng,
     next_op: u64,
@@ -154,6 +158,7 @@ impl Agent {
             polled_due: Due::default(),
             stirred: true,
             once: Once::new(policy.until, now),
+            refresh: Refreshing::default(),
             stop: None,
             rng: fastrand::Rng::with_seed(seed ^ now.as_micros()),
             next_op: 0,
@@ -200,6 +205,7 @@ impl Agent {
             agent.session_died(&mut cx, id);
         }
         if agent.once.is_some() {
+            agent.session.doubt();
             agent.leased.values_mut().for_each(Leased::check);
         }
         agent.compare_polled(now);

@@ -28,8 +28,9 @@ use crate::notice;
 use crate::postgres::Database;
 use crate::process::Supervisor;
 use crate::publish::Publisher;
+use crate::server::api::Call;
 use crate::server::probes::Heartbeat;
-use crate::server::{probes, scrape};
+use crate::server::{api, pages, probes, scrape};
 use crate::snapshot::{Connection, SecretName};
 use crate::state::{Found, OpenError, Store};
 use crate::time::Clock;
@@ -42,6 +43,9 @@ pub use reload::{Load, Source};
 /// the new one while the old one drains.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_TRY: Duration = Duration::from_millis(100);
+
+/// What the API is asked for between two turns of the loop; more is refused.
+const MOST_CALLS: usize = 16;
 
 /// Why the agent cannot start, or cannot go on.
 #[derive(Debug)]
@@ -101,11 +105,13 @@ pub async fn run(
     let metrics = Arc::new(Metrics::new(&config.policy));
     let (view, shown) = channel::channel(View::default());
     let heartbeat = Heartbeat::default();
+    let (caller, calls) = mpsc::channel(MOST_CALLS);
     let (alive, at) = (heartbeat.clone(), clock.clone());
-    let mut listeners = Listeners::new([
-        ("probes", probes::answer(shown.clone(), move || alive.alive(at.now()))),
-        ("metrics", scrape::metrics(metrics.clone(), shown.clone(), clock.clone())),
-    ]);
+    let probes = probes::answer(shown.clone(), move || alive.alive(at.now()));
+    let metrics_page = scrape::metrics(metrics.clone(), shown.clone(), clock.clone());
+    let api = api::handler(&config.instance, clock.clone(), shown.clone(), caller);
+    let mut listeners =
+        Listeners::new([("probes", pages(probes)), ("metrics", pages(metrics_page)), ("api", api)]);
     let taken = listeners.take(&config.listen).await.map_err(Error::Configuration)?;
     listeners.serve(&config.listen, taken);
 
@@ -149,6 +155,7 @@ pub async fn run(
         metrics,
         view,
         heartbeat,
+        calls,
     };
     let stop = async {
         stop.await;

@@ -3,14 +3,19 @@
 //! Receives arguments and the environment, gives an exit code. Never prints an error twice: each is
 //! printed here, once, with its hint on a line of its own.
 
+mod api;
 mod ask;
 mod check;
 mod doctor;
 mod health;
 mod init;
+mod refresh;
 mod rehearse;
 mod run;
+mod status;
+mod stop;
 mod trial;
+mod wait;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -44,6 +49,14 @@ enum Command {
     Init(InitArguments),
     /// Ask a running agent for its health: exit status 0 or 1, for a probe that runs a command
     Health(HealthArguments),
+    /// Show what a running agent holds, has told, and does next
+    Status(StatusArguments),
+    /// Wait until a running agent has published
+    Wait(WaitArguments),
+    /// Have a running agent ask Vault now, as for a service that its database refused
+    Refresh(RefreshArguments),
+    /// Stop a running agent, as SIGTERM does, and wait until it has
+    Stop(StopArguments),
     /// Say what is wrong with a configuration, or what was understood of it
     Check(CheckArguments),
     /// Try one rotation of each login out, for real, and end what was made
@@ -192,6 +205,59 @@ struct HealthArguments {
 }
 
 #[derive(Args, Debug)]
+struct ApiArguments {
+    /// The configuration file, whose `listen.api` is asked
+    /// [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Ask at this socket, without a configuration
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct StatusArguments {
+    #[command(flatten)]
+    api: ApiArguments,
+    /// Print the agent's own JSON
+    #[arg(long)]
+    json: bool,
+    /// Show it again every two seconds
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Args, Debug)]
+struct WaitArguments {
+    #[command(flatten)]
+    api: ApiArguments,
+    /// Wait for this generation or a newer one
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    generation: u64,
+    /// How long it may take, an agent that is not there yet included
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = span)]
+    timeout: Duration,
+}
+
+#[derive(Args, Debug)]
+struct RefreshArguments {
+    #[command(flatten)]
+    api: ApiArguments,
+    /// Only about this secret
+    #[arg(value_name = "SECRET")]
+    secret: Option<String>,
+}
+
+#[derive(Args, Debug)]
+struct StopArguments {
+    #[command(flatten)]
+    api: ApiArguments,
+    /// How long to wait for its end
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span)]
+    timeout: Duration,
+}
+
+#[derive(Args, Debug)]
 struct RehearseArguments {
     /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
     #[arg(long, value_name = "FILE")]
@@ -303,6 +369,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
         Ok(Arguments { command: Command::Health(arguments) }) => {
             health::health(&arguments, environment)
         }
+        Ok(Arguments { command: Command::Status(arguments) }) => {
+            status::status(&arguments, environment)
+        }
+        Ok(Arguments { command: Command::Wait(arguments) }) => wait::wait(&arguments, environment),
+        Ok(Arguments { command: Command::Refresh(arguments) }) => {
+            refresh::refresh(&arguments, environment)
+        }
+        Ok(Arguments { command: Command::Stop(arguments) }) => stop::stop(&arguments, environment),
         Ok(Arguments { command: Command::Check(arguments) }) => {
             check::check(&arguments, environment)
         }
@@ -361,6 +435,10 @@ mod tests {
         std::fs::write(&path, "secrets: [").unwrap();
         assert_eq!(ended(&["run", "--config", file]), Exit::Configuration);
         std::fs::write(&path, "secrets: {}").unwrap();
+        let asking = [&["status"][..], &["wait"], &["refresh"], &["refresh", "db"], &["stop"]];
+        for command in asking {
+            assert_eq!(ended(&[command, &["--config", file]].concat()), Exit::Configuration);
+        }
         for command in
             [&["run"][..], &["init"], &["health"], &["check"], &["rehearse"], &["doctor", "leaks"]]
         {
@@ -369,6 +447,9 @@ mod tests {
         for wrong in [
             &["doctor"][..],
             &["doctor", "leaks", "--older-than", "soon"],
+            &["status", "--config", "c", "--socket", "s"],
+            &["wait", "--generation", "-1"],
+            &["stop", "--timeout", "soon"],
             &["health", "--live", "--ready"],
             &["health", "--url", "127.0.0.1:9101"],
             &["health", "--url", "http://127.0.0.1:9101/livez"],

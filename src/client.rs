@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,12 +40,12 @@ pub enum Place {
 impl From<SocketAddr> for Place {
     /// An address to listen at, as it is reached from this machine.
     fn from(address: SocketAddr) -> Self {
-        let host = match address {
-            SocketAddr::V4(v4) if v4.ip().is_unspecified() => "127.0.0.1".to_owned(),
-            SocketAddr::V6(v6) if v6.ip().is_unspecified() => "::1".to_owned(),
-            other => other.ip().to_string(),
+        let ip = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
         };
-        Self::Tcp { host, port: address.port() }
+        Self::Tcp { host: ip.to_string(), port: address.port() }
     }
 }
 
@@ -110,17 +110,19 @@ fn failure(class: Class, place: &Place, why: &str) -> Failure {
 }
 
 fn unreached(place: &Place, error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            let again = failure(Class::Again { after: None }, place, "nobody listens there");
-            again.hint("see whether `leasehold run` runs, with the same configuration")
-        }
-        io::ErrorKind::PermissionDenied => failure(Class::Denied, place, &error.to_string()).hint(
-            "ask as the agent's user or as root; others need `listen.api_uids`, and a socket \
-                 in a directory that they may enter",
-        ),
-        _ => failure(Class::Again { after: None }, place, &error.to_string()),
+    let nobody = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    if nobody.contains(&error.kind()) {
+        return failure(Class::Again { after: None }, place, "nobody listens there")
+            .hint("see whether `leasehold run` runs, with the same configuration");
     }
+    let why = error.to_string();
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return failure(Class::Denied, place, &why).hint(
+            "ask as the agent's user or as root; others need `listen.api_uids`, and a socket in a \
+             directory that they may enter",
+        );
+    }
+    failure(Class::Again { after: None }, place, &why)
 }
 
 fn request(

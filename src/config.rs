@@ -23,6 +23,7 @@ use crate::agent::Policy;
 use crate::agent::command::TargetName;
 use crate::config::environment::Environment;
 use crate::error::{Class, Failure};
+use crate::server::api;
 use crate::snapshot::SecretName;
 use crate::{notice, publish, render, state, vault};
 
@@ -84,6 +85,8 @@ pub struct Listen {
     pub probes: Option<SocketAddr>,
     /// For Prometheus.
     pub metrics: Option<SocketAddr>,
+    /// For people and scripts of this machine.
+    pub api: Option<api::Settings>,
 }
 
 /// A configuration, and what deserves a look in it.

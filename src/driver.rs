@@ -26,6 +26,7 @@ use crate::logs;
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 use crate::render::{self, File, Rendering};
+use crate::server::api::{Call, Report};
 use crate::server::probes::Heartbeat;
 use crate::snapshot::{Generation, Snapshot};
 use crate::state::Store;
@@ -68,6 +69,8 @@ pub struct Driver {
     pub view: channel::Sender<View>,
     /// Shows that the loop turns.
     pub heartbeat: Heartbeat,
+    /// What the API is asked for.
+    pub calls: mpsc::Receiver<Call>,
 }
 
 /// A configuration that was changed, and found to be right.
@@ -162,6 +165,10 @@ async fn turn(
             },
             () = changed(&mut turning.driver.inputs) => turning.inputs_changed(),
             Some(change) = turning.driver.changes.recv(), if !stopping => turning.change(change),
+            Some(call) = turning.driver.calls.recv() => match turning.called(call) {
+                Some(event) => event,
+                None => continue,
+            },
             () = &mut stop, if !stopping => {
                 stopping = true;
                 Event::Stop
@@ -251,6 +258,22 @@ impl Turning {
             logs::watch_degraded(&failure);
         }
         Event::FilesChanged
+    }
+
+    /// What somebody asked for by the API.
+    fn called(&self, call: Call) -> Option<Event> {
+        let Driver { agent, clock, .. } = &self.driver;
+        match call {
+            Call::Report(reply) => {
+                let now = clock.now();
+                let report = Report { view: agent.view(now), outlook: agent.outlook(now), now };
+                // Who went away needs no answer.
+                let _ = reply.send(report);
+                None
+            }
+            Call::Refresh(secret) => Some(Event::Refresh { secret }),
+            Call::Stop => Some(Event::Stop),
+        }
     }
 
     fn drifted(&mut self) -> Option<Event> {

@@ -6,8 +6,8 @@
 
 mod format;
 
+use std::fmt::Display;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -165,7 +165,7 @@ fn flag(line: &Line, name: &str) -> Option<bool> {
 }
 
 /// A listener is there; port 0 has become a real one.
-pub fn listening(listener: &str, address: SocketAddr) {
+pub fn listening(listener: &str, address: &dyn Display) {
     tracing::info!(
         target: "leasehold",
         event = "listening",
@@ -334,6 +334,11 @@ pub fn command_ended(command: &str, how: &str, output: &str) {
         output,
         "`{command}`: {how}"
     );
+}
+
+/// Somebody asked for something by the API, at `path`.
+pub fn called(what: &str, path: &str, caller: &str) {
+    tracing::info!(target: "leasehold", event = "called", path, caller, "asked to {what}");
 }
 
 /// A listener cannot take connections for now.

@@ -1,34 +1,45 @@
 //! The HTTP listeners.
 //!
-//! Receives connections, gives short answers to `GET` and `HEAD`. Never reads a body, never
-//! answers a page in a browser, and never lets one caller hold more than its share.
+//! Receives connections, on ports and on a Unix socket, gives short answers to whoever may ask.
+//! Never reads a body, never answers a page in a browser, and never lets one caller hold more than
+//! its share.
 
+pub mod api;
 pub mod probes;
 pub mod scrape;
+mod socket;
+pub mod status;
+pub mod token;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::error::{Class, Failure};
 use crate::logs;
+pub use socket::LONGEST as LONGEST_SOCKET;
+use socket::SocketFile;
 
 /// A connection counts from its accept to its end; more wait in the kernel's queue.
 const MOST_CONNECTIONS: usize = 64;
@@ -45,29 +56,83 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// One answer, and then the connection ends: this bounds a reader that does not read.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Who is not answered is told so, and keeps its place no longer.
+const REFUSED_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long connections under way may take when the listener stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is answered to a path.
+/// What is answered to a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// 200, 503 and the like.
     pub status: StatusCode,
     /// For the `Content-Type` header.
     pub content_type: &'static str,
+    /// For the `Allow` header of a 405.
+    pub allow: &'static str,
     /// The body.
     pub body: String,
 }
 
 impl Page {
+    /// A text as it is.
+    pub fn new(status: StatusCode, content_type: &'static str, body: String) -> Self {
+        Self { status, content_type, allow: "", body }
+    }
+
     /// A line of text.
     pub fn text(status: StatusCode, body: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: body.into() + "\n" }
+        Self::new(status, "text/plain; charset=utf-8", body.into() + "\n")
+    }
+
+    /// A value as JSON.
+    fn json(status: StatusCode, value: &impl Serialize) -> Self {
+        // Maps with text keys always serialize.
+        let text = serde_json::to_string(value).unwrap_or_default();
+        Self::new(status, "application/json", text + "\n")
+    }
+
+    /// Another method than these.
+    fn not_allowed(allow: &'static str) -> Self {
+        Self { allow, ..Self::text(StatusCode::METHOD_NOT_ALLOWED, allow.replace(", ", " or ")) }
+    }
+
+    fn nothing() -> Self {
+        Self::text(StatusCode::NOT_FOUND, "nothing here")
     }
 }
 
+/// A question that was let through.
+pub struct Question {
+    /// `GET` and the like.
+    pub method: Method,
+    /// What stands before the `?`.
+    pub path: String,
+    /// What stands behind it.
+    pub query: String,
+    /// Who asks, for the log.
+    pub caller: String,
+}
+
+/// The answer to a question.
+pub type Handler =
+    Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Page> + Send>> + Send + Sync>;
+
 /// The answer to a path, `None` where there is nothing.
 pub type Answer = Arc<dyn Fn(&str) -> Option<Page> + Send + Sync>;
+
+/// Answers `GET` and `HEAD`.
+pub fn pages(answer: Answer) -> Handler {
+    Arc::new(move |question| {
+        let page = if [Method::GET, Method::HEAD].contains(&question.method) {
+            answer(&question.path).unwrap_or_else(Page::nothing)
+        } else {
+            Page::not_allowed("GET, HEAD")
+        };
+        Box::pin(std::future::ready(page))
+    })
+}
 
 /// Whose `Host` headers are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,12 +144,47 @@ enum Hosts {
     Local,
 }
 
-/// A port that is taken and not served yet.
+/// Who may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Callers {
+    /// Whoever reaches the port.
+    Any,
+    /// The processes of these users, as the kernel names them.
+    Users(BTreeSet<u32>),
+    /// Who shows the token of this file.
+    Bearers(PathBuf),
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// What one connection is held to.
+struct Rules {
+    hosts: Hosts,
+    callers: Callers,
+    /// How long a connection may last.
+    patience: Duration,
+    handler: Handler,
+}
+
+/// A place that is taken and not served yet.
 pub struct Listener {
     name: &'static str,
-    listener: TcpListener,
-    address: SocketAddr,
+    socket: Socket,
+    /// As it may be shown.
+    address: String,
     hosts: Hosts,
+    callers: Callers,
+    patience: Duration,
+    /// Removed with the listener.
+    _file: Option<SocketFile>,
 }
 
 impl Listener {
@@ -102,31 +202,69 @@ impl Listener {
         let address = listener.local_addr().map_err(failed)?;
         let local = address.ip().is_loopback() && name != "probes";
         let hosts = if local { Hosts::Local } else { Hosts::Any };
-        Ok(Self { name, listener, address, hosts })
+        Ok(Self {
+            name,
+            socket: Socket::Tcp(listener),
+            address: address.to_string(),
+            hosts,
+            callers: Callers::Any,
+            patience: CONNECTION_TIMEOUT,
+            _file: None,
+        })
+    }
+
+    /// Takes the place of the API.
+    ///
+    /// # Errors
+    /// When it is taken or not safe, or there is no token.
+    pub async fn bind_api(settings: &api::Settings) -> Result<Self, Failure> {
+        let patience = CONNECTION_TIMEOUT + api::LONGEST_WAIT;
+        match settings {
+            api::Settings::Tcp { address, token_file } => {
+                token::read(token_file)?;
+                let callers = Callers::Bearers(token_file.clone());
+                Ok(Self { callers, patience, ..Self::bind("api", *address).await? })
+            }
+            api::Settings::Unix { path, uids } => {
+                let (listener, file) = socket::bind(path, !uids.is_empty())?;
+                let us = [0, nix::unistd::geteuid().as_raw()];
+                let address = format!("unix:{}", path.display());
+                Ok(Self {
+                    name: "api",
+                    socket: Socket::Unix(listener),
+                    address,
+                    hosts: Hosts::Local,
+                    callers: Callers::Users(uids.iter().copied().chain(us).collect()),
+                    patience,
+                    _file: Some(file),
+                })
+            }
+        }
     }
 
     /// The address, with its real port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Answers until `stop`, then lets the connections under way end. Says in the log where.
-    pub async fn serve(self, answer: Answer, stop: impl Future<Output = ()>) {
-        logs::listening(self.name, self.address);
+    pub async fn serve(self, handler: Handler, stop: impl Future<Output = ()>) {
+        let Self { name, socket, address, hosts, callers, patience, _file } = self;
+        let rules = Arc::new(Rules { hosts, callers, patience, handler });
+        logs::listening(name, &address);
         let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
         let mut connections = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
             while connections.try_join_next().is_some() {}
-            let accepted = tokio::select! {
+            let (stream, place) = tokio::select! {
+                accepted = accept(name, &socket, &address, &room) => accepted,
                 () = &mut stop => break,
-                accepted = self.accept(&room) => accepted,
             };
-            let (stream, place) = accepted;
-            let (answer, hosts) = (answer.clone(), self.hosts);
+            let rules = rules.clone();
             connections.spawn(async move {
-                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, answer, hosts))
-                    .await;
+                let patience = rules.patience;
+                let _ = tokio::time::timeout(patience, begin(stream, rules)).await;
                 drop(place);
             });
         }
@@ -135,25 +273,31 @@ impl Listener {
         })
         .await;
     }
+}
 
-    /// The next connection. An error is about one connection or about a shortage that passes, as
-    /// of file descriptors: neither ends the listener.
-    async fn accept(
-        &self,
-        room: &Arc<Semaphore>,
-    ) -> (TcpStream, Option<tokio::sync::OwnedSemaphorePermit>) {
-        let place = room.clone().acquire_owned().await.ok();
-        let mut pause = Duration::from_millis(10);
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => return (stream, place),
-                Err(error) if is_about_one_connection(&error) => {}
-                Err(error) => {
-                    let text = format!("accept on `{}`: {error}", self.address);
-                    logs::accept_failed(self.name, &Failure::new(Class::Ours, text));
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(1));
-                }
+/// The next connection. An error is about one connection or about a shortage that passes, as
+/// of file descriptors: neither ends the listener.
+async fn accept(
+    name: &'static str,
+    socket: &Socket,
+    address: &str,
+    room: &Arc<Semaphore>,
+) -> (Stream, Option<OwnedSemaphorePermit>) {
+    let place = room.clone().acquire_owned().await.ok();
+    let mut pause = Duration::from_millis(10);
+    loop {
+        let accepted = match socket {
+            Socket::Tcp(listener) => listener.accept().await.map(|(s, _)| Stream::Tcp(s)),
+            Socket::Unix(listener) => listener.accept().await.map(|(s, _)| Stream::Unix(s)),
+        };
+        match accepted {
+            Ok(stream) => return (stream, place),
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                let text = format!("accept on `{address}`: {error}");
+                logs::accept_failed(name, &Failure::new(Class::Ours, text));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
             }
         }
     }
@@ -170,10 +314,51 @@ fn is_about_one_connection(error: &std::io::Error) -> bool {
     )
 }
 
-async fn connection(stream: TcpStream, answer: Answer, hosts: Hosts) {
+/// Who is at the other end.
+enum Caller {
+    /// Named so in the log.
+    Known(String),
+    /// A user whom this listener does not answer.
+    Refused(u32),
+}
+
+async fn begin(stream: Stream, rules: Arc<Rules>) {
+    match stream {
+        Stream::Tcp(stream) => {
+            let address = stream.peer_addr().map(|address| address.to_string());
+            connection(stream, Caller::Known(address.unwrap_or_default()), rules).await;
+        }
+        Stream::Unix(stream) => {
+            // Whom the kernel cannot name went away.
+            let Ok(peer) = stream.peer_cred() else { return };
+            let caller = match &rules.callers {
+                Callers::Users(users) if !users.contains(&peer.uid()) => {
+                    Caller::Refused(peer.uid())
+                }
+                Callers::Users(_) | Callers::Any | Callers::Bearers(_) => {
+                    let pid = peer.pid().map(|pid| format!(" pid {pid}")).unwrap_or_default();
+                    Caller::Known(format!("uid {}{pid}", peer.uid()))
+                }
+            };
+            let refused = matches!(caller, Caller::Refused(_));
+            let connection = connection(stream, caller, rules);
+            if refused {
+                let _ = tokio::time::timeout(REFUSED_TIMEOUT, connection).await;
+            } else {
+                connection.await;
+            }
+        }
+    }
+}
+
+async fn connection<S>(stream: S, caller: Caller, rules: Arc<Rules>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let caller = Arc::new(caller);
     let service = service_fn(move |request: Request<Incoming>| {
-        let response = response(&request, &answer, hosts);
-        async move { Ok::<_, Infallible>(response) }
+        let (rules, caller) = (rules.clone(), caller.clone());
+        async move { Ok::<_, Infallible>(response(&request, &caller, &rules).await) }
     });
     // An error here is the caller's: it went away, was too slow, or spoke no HTTP.
     let _ = http1::Builder::new()
@@ -186,8 +371,15 @@ async fn connection(stream: TcpStream, answer: Answer, hosts: Hosts) {
         .await;
 }
 
-fn response<B: Body>(request: &Request<B>, answer: &Answer, hosts: Hosts) -> Response<Full<Bytes>> {
-    let page = page(request, answer, hosts);
+async fn response(
+    request: &Request<Incoming>,
+    caller: &Caller,
+    rules: &Rules,
+) -> Response<Full<Bytes>> {
+    let page = match question(request, caller, rules) {
+        Ok(question) => (rules.handler)(question).await,
+        Err(refusal) => refusal,
+    };
     let mut response = Response::new(Full::new(Bytes::from(page.body)));
     *response.status_mut() = page.status;
     let headers = response.headers_mut();
@@ -195,27 +387,49 @@ fn response<B: Body>(request: &Request<B>, answer: &Answer, hosts: Hosts) -> Res
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if page.status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        headers.insert(ALLOW, HeaderValue::from_static(page.allow));
+    }
+    if page.status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
 }
 
-fn page<B: Body>(request: &Request<B>, answer: &Answer, hosts: Hosts) -> Page {
-    // A browser says where the page comes from; kubelet and Prometheus do not.
-    if request.headers().contains_key(ORIGIN) {
-        return Page::text(StatusCode::FORBIDDEN, "not for browsers");
+/// The question in a request, or why nobody is asked.
+fn question(request: &Request<Incoming>, caller: &Caller, rules: &Rules) -> Result<Question, Page> {
+    let caller = match caller {
+        Caller::Known(caller) => caller.clone(),
+        Caller::Refused(uid) => {
+            let text = format!("uid {uid} may not ask: `listen.api_uids` does not name it");
+            return Err(Page::text(StatusCode::FORBIDDEN, text));
+        }
+    };
+    let headers = request.headers();
+    // A browser says where the page comes from; kubelet, Prometheus and scripts do not.
+    if headers.contains_key(ORIGIN) {
+        return Err(Page::text(StatusCode::FORBIDDEN, "not for browsers"));
     }
-    if hosts == Hosts::Local && !is_local(request.headers()) {
-        return Page::text(StatusCode::MISDIRECTED_REQUEST, "not the name of this machine");
+    if rules.hosts == Hosts::Local && !is_local(headers) {
+        return Err(Page::text(StatusCode::MISDIRECTED_REQUEST, "not the name of this machine"));
     }
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return Page::text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD");
+    if let Callers::Bearers(file) = &rules.callers {
+        let Ok(token) = token::read(file) else {
+            let text = "the token's file cannot be used";
+            return Err(Page::text(StatusCode::SERVICE_UNAVAILABLE, text));
+        };
+        if !token::shown(headers, &token) {
+            return Err(Page::text(StatusCode::UNAUTHORIZED, "show the token"));
+        }
     }
     if request.body().size_hint().exact() != Some(0) {
-        return Page::text(StatusCode::PAYLOAD_TOO_LARGE, "no body");
+        return Err(Page::text(StatusCode::PAYLOAD_TOO_LARGE, "no body"));
     }
-    answer(request.uri().path())
-        .unwrap_or_else(|| Page::text(StatusCode::NOT_FOUND, "nothing here"))
+    Ok(Question {
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+        caller,
+    })
 }
 
 fn is_local(headers: &HeaderMap) -> bool {

@@ -12,6 +12,7 @@
 mod support;
 
 mod live {
+    mod api;
     mod canary;
     mod certificates;
     mod directory;

@@ -12,6 +12,9 @@ impl Agent {
         self.hear(cx);
         self.step_once(cx);
         let stopping = self.stop.is_some();
+        if !stopping {
+            self.step_refresh(cx);
+        }
         let around = self.around_session(cx.now);
         if self.needs_vault() {
             for id in self.session.step(cx, &around, stopping) {
@@ -136,8 +139,9 @@ impl Agent {
         let visible = self.publication.visible();
         let targets = self.targets.values().filter_map(|target| target.due(visible)).min();
         let targets = targets.filter(|_| self.publication.publishing().is_none());
-        let once = self.once_due(now);
-        let all = [session, leased, retired, polled, issue, publication, switch, targets, once];
+        let (once, refresh) = (self.once_due(now), self.refresh_due());
+        let all =
+            [session, leased, retired, polled, issue, publication, switch, targets, once, refresh];
         all.into_iter().flatten().min()
     }
 

@@ -54,9 +54,8 @@ impl<'a> Context<'a> {
 
     /// What the operator was told so far.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.commands.iter().filter_map(|command| match command {
-            Command::Record(record) => Some(record),
-            _ => None,
+        self.commands.iter().filter_map(|command| {
+            if let Command::Record(record) = command { Some(record) } else { None }
         })
     }
 

@@ -146,6 +146,11 @@ pub enum Event {
     /// The configuration changed: go on by this policy. Files of its own become visible by
     /// `Switch`.
     Reload(Policy),
+    /// Somebody wants Vault asked now.
+    Refresh {
+        /// About this secret, or all.
+        secret: Option<SecretName>,
+    },
     /// Stop, as the policy says.
     Stop,
 }

@@ -9,6 +9,7 @@ mod evidence;
 mod follow;
 mod issue;
 mod ledger;
+mod outlook;
 mod probe;
 mod turns;
 

@@ -14,7 +14,7 @@ use crate::error::{Class, Failure};
 use crate::snapshot::SecretName;
 use crate::time::Moment;
 
-/// A refusal may come of a standby that lags a login; one that stands so long is meant.
+/// A refusal may come of a standby that lags a login; one that is repeated after so long is meant.
 const MEANT: Duration = Duration::from_secs(3);
 
 /// Why what was to be published once is not.
@@ -33,8 +33,8 @@ pub(super) struct Once {
     within: Duration,
     deadline: Moment,
     obstacles: BTreeMap<Subject, Obstacle>,
-    /// Secrets whose lease Vault could not be asked about.
-    unheard: BTreeSet<SecretName>,
+    /// Whose token or lease Vault could not be asked about.
+    silent: BTreeSet<Subject>,
 }
 
 /// What an obstacle is about.
@@ -57,7 +57,7 @@ struct Obstacle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Passing,
-    /// It may not, where this stands for a while.
+    /// It may not, where this one is repeated for a while.
     Refused,
     Final,
 }
@@ -96,7 +96,7 @@ impl Once {
                 within,
                 deadline: now + within,
                 obstacles: BTreeMap::new(),
-                unheard: BTreeSet::new(),
+                silent: BTreeSet::new(),
             }),
         }
     }
@@ -125,8 +125,11 @@ impl Once {
             | Record::CredentialRefused { secret, failure, .. } => {
                 self.note(now, of(secret), failure, Verdict::Final);
             }
+            Record::SessionLookupFailed { .. } => {
+                self.silent.insert(Subject::Login);
+            }
             Record::LookupFailed { secret, .. } => {
-                self.unheard.insert(secret.clone());
+                self.silent.insert(of(secret));
             }
             Record::BudgetSpent { secret, .. } => {
                 let text = format!("issue for `{secret}`: the budget for new logins is spent");
@@ -195,8 +198,8 @@ impl Agent {
     /// When [`Agent::step_once`] gives up.
     pub(super) fn once_due(&self, now: Moment) -> Option<Moment> {
         let once = self.once.as_ref()?;
-        let final_at = self.binding(now).filter_map(|(_, obstacle)| self.final_at(obstacle));
-        Some(final_at.fold(once.deadline, Moment::min))
+        let meant = self.binding(now).filter_map(|(subject, it)| self.meant_at(subject, it));
+        Some(meant.fold(once.deadline, Moment::min))
     }
 
     /// Whether readers see every required secret, and Vault was asked about what an earlier process
@@ -207,20 +210,23 @@ impl Agent {
             && self.publication.publishing().is_none()
             && !self.differs(now)
             && self.view(now).ready();
-        let silent = self.session.token().is_none() && once.obstacles.contains_key(&Subject::Login);
+        let away = self.session.token().is_none() && once.obstacles.contains_key(&Subject::Login);
         let asked = || {
+            let token = !self.session.in_doubt() || once.silent.contains(&Subject::Login);
             let mut leased = self.leased.iter().filter(|(_, secret)| secret.required());
-            self.polled.values().all(Polled::heard)
-                && leased.all(|(name, secret)| secret.checked() || once.unheard.contains(name))
+            token
+                && self.polled.values().all(|secret| secret.answered().is_some())
+                && leased.all(|(name, secret)| {
+                    secret.checked() || once.silent.contains(&Subject::Secret(name.clone()))
+                })
         };
-        shown && (silent || asked())
+        shown && (away || asked())
     }
 
     fn given_up(&self, now: Moment) -> Option<Unmet> {
         let once = self.once.as_ref()?;
-        let final_at = |obstacle| self.final_at(obstacle).filter(|at| *at <= now);
         let meant = self.binding(now).filter_map(|(subject, obstacle)| {
-            Some((final_at(obstacle)?, subject, &obstacle.failure))
+            Some((self.meant_at(subject, obstacle)?, subject, &obstacle.failure))
         });
         if let Some((_, subject, failure)) = meant.min_by_key(|(at, ..)| *at) {
             return Some(once.unmet(subject, failure, false));
@@ -256,12 +262,21 @@ impl Agent {
         })
     }
 
-    fn final_at(&self, obstacle: &Obstacle) -> Option<Moment> {
+    /// Since when no further try is worth waiting for.
+    fn meant_at(&self, subject: &Subject, obstacle: &Obstacle) -> Option<Moment> {
         match obstacle.verdict {
             Verdict::Passing => None,
             // A token that is no longer one is refused too.
             Verdict::Refused if self.session.in_doubt() => None,
-            Verdict::Refused => Some(obstacle.since + MEANT),
+            Verdict::Refused => {
+                // Of a polled secret the operator hears once.
+                let polled = match subject {
+                    Subject::Secret(name) => self.polled.get(name),
+                    Subject::Login | Subject::Set => None,
+                };
+                let last = polled.and_then(Polled::answered).unwrap_or(obstacle.heard);
+                (last >= obstacle.since + MEANT).then_some(last)
+            }
             Verdict::Final => Some(obstacle.since),
         }
     }

@@ -42,11 +42,11 @@ pub struct Polled {
     /// When it is to be read; `None`: never again, since what is there is leased, and one more
     /// answer would be one more lease.
     read_at: Option<Moment>,
+    /// When this process was answered last.
+    answered: Option<Moment>,
     retry: Retry,
     /// Whether there was an answer, good or bad.
     settled: bool,
-    /// Whether one of them was to this process.
-    heard: bool,
     /// Why the last read failed; told once until it changes.
     failure: Option<Failure>,
     /// Whether it may have changed since it was asked for.
@@ -90,12 +90,12 @@ impl Polled {
         let mut adopted = Self {
             name,
             settled: held.is_some(),
-            heard: false,
             held,
             before,
             making: None,
             asked: None,
             read_at: Some(Moment::from_micros(0)),
+            answered: None,
             retry: Retry::default(),
             failure: None,
             changed: false,
@@ -156,10 +156,15 @@ impl Polled {
         self.settled
     }
 
+    /// When Vault, asked by this process, answered last or did not.
+    pub fn answered(&self) -> Option<Moment> {
+        self.answered
+    }
+
     /// Whether this process asked, and had an answer or none. Of what Vault made before there is
     /// nothing to ask.
     pub fn heard(&self) -> bool {
-        self.heard || (self.is_made() && self.held.is_some())
+        self.answered.is_some() || (self.is_made() && self.held.is_some())
     }
 
     fn is_made(&self) -> bool {
@@ -245,6 +250,13 @@ impl Polled {
         self.retry = Retry::default();
     }
 
+    /// It is asked for with the next step, unless what failed keeps its pause.
+    pub fn refresh(&mut self, now: Moment) {
+        if !self.is_made() {
+            self.read_at = self.read_at.map(|at| at.min(now));
+        }
+    }
+
     /// Whether it waits for `op`.
     pub fn waits_for(&self, op: Op) -> bool {
         self.asked == Some(op)
@@ -260,7 +272,8 @@ impl Polled {
         visible: Option<&Versions>,
     ) {
         self.asked = None;
-        (self.settled, self.heard) = (true, true);
+        self.settled = true;
+        self.answered = Some(cx.now);
         let usual = self.poll_at(cx);
         self.count_made(cx, &result);
         match result {

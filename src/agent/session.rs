@@ -413,6 +413,12 @@ impl Session {
         }
     }
 
+    /// When it logs in, and when the token in use is renewed.
+    pub fn outlook(&self, around: &Surroundings) -> (Option<Moment>, Option<Moment>) {
+        let up = self.kept.up.as_ref().filter(|up| up.gains());
+        (self.wants_login(around), up.map(|up| up.retry.not_before(up.renew_at)))
+    }
+
     /// Whether there is no token that is believed to live.
     pub fn in_doubt(&self) -> bool {
         self.kept.up.as_ref().is_none_or(|up| up.doubted)

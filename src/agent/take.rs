@@ -86,6 +86,7 @@ impl Agent {
             }
             Event::Drifted { file } => self.publication.drifted(cx.now, file),
             Event::Reload(policy) => self.reload(cx, policy),
+            Event::Refresh { secret } => self.want_refresh(secret),
             Event::Stop => {
                 let unmet = self.once.as_ref().map(|_| Unmet::Stopped);
                 self.begin_stop(cx, unmet);

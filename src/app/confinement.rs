@@ -4,13 +4,14 @@
 //! old kernel is no reason not to run.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::agent::command::TargetName;
 use crate::config::{Config, Problem};
 use crate::logs;
 use crate::notice::Channel;
 use crate::process::{Confined, Reach, confine};
+use crate::server::api;
 
 /// Closes the process in, where no command of the configuration needs more than the agent does.
 /// Gives whether anything is out of reach now.
@@ -74,7 +75,10 @@ fn reach(config: &Config) -> Reach {
     let signals =
         config.targets.values().any(|target| matches!(target.channel, Channel::Signal { .. }));
     let directories = [&config.publish.directory, &config.state.directory];
-    let writes = directories.into_iter().cloned().collect();
+    let mut writes: BTreeSet<PathBuf> = directories.into_iter().cloned().collect();
+    if let Some(api::Settings::Unix { path, .. }) = &config.listen.api {
+        writes.extend(path.parent().map(Path::to_owned));
+    }
     let mut reach = Reach { writes, signals, ..Reach::default() };
     reach.read_system();
     for path in &config.reads {

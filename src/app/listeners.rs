@@ -11,33 +11,62 @@ use tokio::task::JoinSet;
 
 use crate::config::Listen;
 use crate::error::Failure;
-use crate::server::{Answer, Listener};
+use crate::server::{Handler, Listener, api};
 
 /// All listeners of the process.
 pub(super) struct Listeners {
     /// What each answers, by its name.
-    answers: BTreeMap<&'static str, Answer>,
+    answers: BTreeMap<&'static str, Handler>,
     open: BTreeMap<&'static str, Open>,
     serving: JoinSet<()>,
 }
 
-/// One that is served, at the address that the configuration names.
+/// Where the configuration wants one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Port(SocketAddr),
+    Api(api::Settings),
+}
+
+impl Place {
+    fn port(&self) -> Option<u16> {
+        match self {
+            Self::Port(address) | Self::Api(api::Settings::Tcp { address, .. }) => {
+                Some(address.port())
+            }
+            Self::Api(api::Settings::Unix { .. }) => None,
+        }
+    }
+
+    async fn bind(&self, name: &'static str) -> Result<Listener, Failure> {
+        match self {
+            Self::Port(address) => Listener::bind(name, *address).await,
+            Self::Api(settings) => Listener::bind_api(settings).await,
+        }
+    }
+}
+
+/// One that is served, where the configuration says.
 struct Open {
-    address: SocketAddr,
+    place: Place,
     /// Dropped, it stops.
     _stop: oneshot::Sender<()>,
 }
 
 /// Addresses that were taken and are not served yet.
-pub(super) struct Taken(Vec<(&'static str, SocketAddr, Listener)>);
+pub(super) struct Taken(Vec<(&'static str, Place, Listener)>);
 
-fn wanted(listen: &Listen) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-    let all = [("probes", listen.probes), ("metrics", listen.metrics)];
-    all.into_iter().filter_map(|(name, address)| Some((name, address?)))
+fn wanted(listen: &Listen) -> impl Iterator<Item = (&'static str, Place)> {
+    let all = [
+        ("probes", listen.probes.map(Place::Port)),
+        ("metrics", listen.metrics.map(Place::Port)),
+        ("api", listen.api.clone().map(Place::Api)),
+    ];
+    all.into_iter().filter_map(|(name, place)| Some((name, place?)))
 }
 
 impl Listeners {
-    pub(super) fn new(answers: impl IntoIterator<Item = (&'static str, Answer)>) -> Self {
+    pub(super) fn new(answers: impl IntoIterator<Item = (&'static str, Handler)>) -> Self {
         let answers = answers.into_iter().collect();
         Self { answers, open: BTreeMap::new(), serving: JoinSet::new() }
     }
@@ -48,30 +77,30 @@ impl Listeners {
     /// When one is taken or not ours; then none is taken.
     pub(super) async fn take(&self, listen: &Listen) -> Result<Taken, Failure> {
         let mut taken = Vec::new();
-        for (name, address) in wanted(listen) {
-            if self.open.get(name).is_some_and(|open| open.address == address) {
+        for (name, place) in wanted(listen) {
+            if self.open.get(name).is_some_and(|open| open.place == place) {
                 continue;
             }
-            let listener = Listener::bind(name, address).await.map_err(|failure| {
-                match self.open.values().any(|open| open.address.port() == address.port()) {
+            let ours = |open: &Open| place.port().is_some() && open.place.port() == place.port();
+            let listener =
+                place.bind(name).await.map_err(|failure| match self.open.values().any(ours) {
                     true => failure.hint("the port is still ours; a restart lets go of it first"),
                     false => failure,
-                }
-            })?;
-            taken.push((name, address, listener));
+                })?;
+            taken.push((name, place, listener));
         }
         Ok(Taken(taken))
     }
 
     /// Serves what was taken for `listen`, and no longer what that has not.
     pub(super) fn serve(&mut self, listen: &Listen, Taken(taken): Taken) {
-        for (name, address, listener) in taken {
+        for (name, place, listener) in taken {
             let Some(answer) = self.answers.get(name).cloned() else { continue };
             let (stop, stopped) = oneshot::channel();
             // Nothing is ever sent.
             let stopped = async { drop(stopped.await) };
             self.serving.spawn(listener.serve(answer, stopped));
-            self.open.insert(name, Open { address, _stop: stop });
+            self.open.insert(name, Open { place, _stop: stop });
         }
         let stays = |name: &str| wanted(listen).any(|(wanted, _)| wanted == name);
         self.open.retain(|name, _| stays(name));

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::environment::Environment;
 use crate::notice::{Channel, Process};
 use crate::online;
+use crate::server::api::Settings;
 use crate::snapshot::Connection;
 use crate::timeline::{self, span};
 
@@ -83,6 +84,13 @@ fn understood(config: &Config) -> String {
         if let Some(address) = address {
             line("listen", format!("{address}  {what}"));
         }
+    }
+    match &config.listen.api {
+        Some(Settings::Unix { path, .. }) => {
+            line("listen", format!("unix:{}  api", path.display()));
+        }
+        Some(Settings::Tcp { address, .. }) => line("listen", format!("{address}  api")),
+        None => {}
     }
     let leases = match config.policy.on_stop {
         OnStop::Drain => "leases get their grace",

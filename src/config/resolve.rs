@@ -5,6 +5,7 @@
 
 mod auth;
 mod connection;
+mod listen;
 mod notify;
 mod publish;
 mod secrets;
@@ -13,16 +14,15 @@ mod vault;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::{OnStop, Policy, SecretPolicy, Until};
 use crate::config::environment::Environment;
 use crate::config::problem::{Problem, Problems};
-use crate::config::raw::{Keys, Reading, Section, shown};
+use crate::config::raw::{Keys, Reading, Section};
 use crate::config::tree::Node;
-use crate::config::{Config, Listen, Loaded, Log};
+use crate::config::{Config, Loaded, Log};
 use crate::state;
 
 const TOP: Keys = Keys {
@@ -39,7 +39,7 @@ const TOP: Keys = Keys {
         "init_timeout",
         "log",
     ],
-    later: &["api_uids", "controller", "exec"],
+    later: &["controller", "exec"],
 };
 
 /// The state's place where the file names none.
@@ -101,7 +101,7 @@ fn everything(top: &Section<'_>) -> Option<Config> {
         local: secrets.local(),
         files,
         targets: targets.settings,
-        listen: listen(top),
+        listen: listen::resolve(top, state.as_ref(), publish.as_ref()),
         init_timeout: top
             .duration("init_timeout", Duration::from_secs(1))
             .unwrap_or(Duration::from_secs(120)),
@@ -153,28 +153,6 @@ fn state(top: &Section<'_>, publish: Option<&PathBuf>) -> Option<state::Settings
         Some(_) | None => {}
     }
     Some(state::Settings { directory, allow_disk: section.boolean("allow_disk", false) })
-}
-
-fn listen(top: &Section<'_>) -> Listen {
-    let section =
-        top.section("listen", Keys { known: &["probes", "metrics"], later: &["jwt", "api"] });
-    let address = |key: &str| -> Option<SocketAddr> {
-        let text = section.expanded(key)?;
-        let address = text.parse().ok();
-        if address.is_none() {
-            section.problem_hint(
-                key,
-                format!("not an address and a port: `{}`", shown(&text)),
-                "write it as `127.0.0.1:9100`, or with port 0 to pick one",
-            );
-        }
-        address
-    };
-    let listen = Listen { probes: address("probes"), metrics: address("metrics") };
-    if listen.probes.is_some_and(|probes| probes.port() != 0 && listen.metrics == Some(probes)) {
-        section.problem("metrics", "the same address as `listen.probes`");
-    }
-    listen
 }
 
 fn log(top: &Section<'_>) -> Log {

@@ -1,5 +1,6 @@
 mod auth;
 mod files;
+mod listen;
 mod messages;
 mod sources;
 

@@ -6,6 +6,7 @@
 
 mod answers;
 mod check;
+mod outlook;
 mod requests;
 
 use std::sync::OnceLock;

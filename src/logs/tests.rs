@@ -152,7 +152,7 @@ fn every_field_of_every_record_is_written() {
 #[test]
 fn our_other_lines_have_a_name_too() {
     let text = captured("info", true, || {
-        listening("probes", "127.0.0.1:9101".parse().unwrap());
+        listening("probes", &"127.0.0.1:9101");
         signalled("SIGHUP", Some((7, 0)), "ignored");
         signalled("SIGTERM", None, "stopping");
     });

@@ -19,7 +19,7 @@ pub fn metrics(metrics: Arc<Metrics>, view: watch::Receiver<View>, clock: Clock)
         (path == "/metrics").then(|| {
             let now = clock.now();
             metrics.observe(&view.borrow(), now, clock.wall_micros(now));
-            Page { status: StatusCode::OK, content_type: CONTENT_TYPE, body: metrics.page() }
+            Page::new(StatusCode::OK, CONTENT_TYPE, metrics.page())
         })
     })
 }

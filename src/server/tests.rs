@@ -10,12 +10,12 @@ async fn served(
     name: &'static str,
 ) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
     let listener = Listener::bind(name, (Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-    let address = listener.address();
+    let address: SocketAddr = listener.address().parse().unwrap();
     assert_ne!(address.port(), 0);
     let (stop, stopped) = oneshot::channel();
     let answer: Answer =
         Arc::new(|path| (path == "/here").then(|| Page::text(StatusCode::OK, "found")));
-    let task = tokio::spawn(listener.serve(answer, async { drop(stopped.await) }));
+    let task = tokio::spawn(listener.serve(pages(answer), async { drop(stopped.await) }));
     (address, stop, task)
 }
 
@@ -114,7 +114,8 @@ async fn a_stop_ends_the_listener() {
 #[tokio::test]
 async fn a_taken_address_is_named() {
     let first = Listener::bind("probes", (Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-    let failure = Listener::bind("metrics", first.address()).await.err().unwrap();
-    assert!(failure.text.contains(&first.address().to_string()), "{failure}");
+    let address = first.address().parse().unwrap();
+    let failure = Listener::bind("metrics", address).await.err().unwrap();
+    assert!(failure.text.contains(first.address()), "{failure}");
     assert!(failure.to_string().contains("hint: choose another address in `listen.metrics`"));
 }

@@ -189,6 +189,8 @@ fn set(world: &mut World, line: &str) {
         ["answers", "lost"] => world.weather.hears = true,
         ["answers", "take", span] => world.weather.takes = Some(duration(span)),
         ["drift"] => world.drift(),
+        ["refresh"] => world.refresh(None),
+        ["refresh", secret] => world.refresh(Some(secret)),
         ["killed", "before", "command", number] => {
             world.dies_in = Some(number.parse().expect("a number"));
         }

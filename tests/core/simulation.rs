@@ -230,7 +230,7 @@ fn promises_hold_in_every_weather() {
 /// They hold too where each process takes over from an `init`.
 #[test]
 fn promises_hold_after_init() {
-    let (first, runs) = (asked("LEASEHOLD_SIM_FIRST", 1), asked("LEASEHOLD_SIM_INITS", 200));
+    let (first, runs) = (asked("LEASEHOLD_SIM_FIRST", 1), asked("LEASEHOLD_SIM_INITS", 60));
     let mut rotations = 0;
     for seed in first..first + runs {
         let outcome = play_after(seed, None, runs == 1, true);

@@ -358,6 +358,10 @@ impl World {
         self.send(Event::Reload(self.policy.clone()));
     }
 
+    pub fn refresh(&mut self, secret: Option<&str>) {
+        self.send(Event::Refresh { secret: secret.map(name) });
+    }
+
     pub fn drift(&mut self) {
         self.send(Event::Drifted { file: "app.env".into() });
     }

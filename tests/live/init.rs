@@ -48,7 +48,7 @@ async fn it_publishes_once_and_run_goes_on_with_the_lease() {
     assert_eq!((mode("db/pg_service.conf"), mode("app.env")), (0o440, 0o400));
     assert_eq!(world.journal.count("listening"), 0, "nobody is served");
     assert_eq!(world.journal.count("delivery_failed"), 0, "nobody is told");
-    assert_eq!(world.users().await, [login.user.clone()]);
+    assert_eq!(world.users().await, [login.user.as_str()]);
 
     // Another one, into a directory that was emptied, and with a value that changed.
     std::fs::remove_dir_all(world.path("run")).unwrap();
@@ -97,8 +97,9 @@ async fn it_waits_for_vault_as_long_as_it_is_told_to() {
     assert_eq!(init(&world, &config, &["--timeout", "3s"]).await.0, 69);
     assert!(began.until(now()) >= secs(3), "{:?}", began.until(now()));
 
+    let mark = world.journal.mark();
     let begun = world.init(&config, &["--timeout", "10m"]);
-    eventually("it waits", secs(20), async || world.journal.first("login_failed")).await;
+    world.journal.wait(mark, "login_failed", secs(20)).await;
     let status = begun.terminate(secs(10)).await;
     assert_eq!(status.code(), Some(143));
 }

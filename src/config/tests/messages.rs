@@ -25,7 +25,6 @@ log: { level: verbose }
         &[
             "  instnce: unknown key",
             "    hint: did you mean `instance`?",
-            "  listen.api: not in this version",
             "  listen.metrics: not an address and a port: `localhost`",
             "    hint: write it as `127.0.0.1:9100`, or with port 0 to pick one",
             "  log.level: unknown word: `verbose`",
@@ -298,7 +297,7 @@ fn rules_between_keys() {
             format!("{VAULT}{DB}{PUBLISH}state: {{ directory: /run }}"),
             "  publish.directory: must not be inside `state.directory`\n    hint: every secret is in the state: keep it where the app cannot look",
         ),
-        (format!("{VAULT}{DB}{PUBLISH}init_timeout: 2m"), "  init_timeout: not in this version"),
+        (format!("{VAULT}{DB}{PUBLISH}init_timeout: 500ms"), "  init_timeout: must be at least 1s"),
     ] {
         check(&text, &[expected]);
     }

@@ -61,6 +61,7 @@ pub(super) fn instead(world: &World, event: Event, failure: Failure) -> Event {
         | Event::FilesChanged
         | Event::Drifted { .. }
         | Event::Reload(_)
+        | Event::Refresh { .. }
         | Event::Stop) => other,
     }
 }

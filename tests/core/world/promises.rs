@@ -141,6 +141,7 @@ fn op(event: &Event) -> Option<Op> {
         | Event::Published { .. }
         | Event::Drifted { .. }
         | Event::Reload(_)
+        | Event::Refresh { .. }
         | Event::Stop => None,
     }
 }

@@ -209,24 +209,24 @@ fn problems(error: ConfigError) -> Vec<Problem> {
 fn fixed(old: &Config, new: &Config) -> Vec<Problem> {
     let (publish, publish_now) = (&old.publish, &new.publish);
     let (state, state_now) = (&old.state, &new.state);
-    let mut parts = vec![
-        ("instance", old.instance == new.instance),
-        ("vault", old.vault.is_some() == new.vault.is_some()),
-        ("publish.directory", publish.directory == publish_now.directory),
-        ("publish.allow_disk", publish.allow_disk == publish_now.allow_disk),
-        ("publish.allow_writers", publish.allow_writers == publish_now.allow_writers),
-        ("state.directory", state.directory == state_now.directory),
-        ("state.allow_disk", state.allow_disk == state_now.allow_disk),
-    ];
-    if let (Some(vault), Some(vault_now)) = (&old.vault, &new.vault) {
-        parts.extend([
+    let mut parts = vec![("instance", old.instance == new.instance)];
+    match (&old.vault, &new.vault) {
+        (Some(vault), Some(vault_now)) => parts.extend([
             ("vault.address", vault.address == vault_now.address),
             ("vault.namespace", vault.namespace == vault_now.namespace),
             ("vault.ca_cert", vault.ca_cert == vault_now.ca_cert),
             ("vault.client_cert", vault.client == vault_now.client),
             ("vault.auth", vault.auth == vault_now.auth),
-        ]);
+        ]),
+        (vault, vault_now) => parts.push(("vault", vault.is_some() == vault_now.is_some())),
     }
+    parts.extend([
+        ("publish.directory", publish.directory == publish_now.directory),
+        ("publish.allow_disk", publish.allow_disk == publish_now.allow_disk),
+        ("publish.allow_writers", publish.allow_writers == publish_now.allow_writers),
+        ("state.directory", state.directory == state_now.directory),
+        ("state.allow_disk", state.allow_disk == state_now.allow_disk),
+    ]);
     let differs = parts.into_iter().filter(|(_, same)| !same);
     let problem = |(path, _): (&str, bool)| Problem {
         path: path.to_owned(),

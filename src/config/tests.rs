@@ -120,6 +120,7 @@ fn examples_are_valid() {
 
     let Auth::Kubernetes(login) = &seen[2].1.config.vault.auth else { panic!("another login") };
     assert_eq!(login.role, "intelligence-service");
+    assert!(seen[2].1.config.reads.contains(&login.token_file), "it could not be read anew");
 
     let Loaded { config, warnings } = &seen[4].1;
     let db = leased(config, "db");

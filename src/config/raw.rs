@@ -254,6 +254,13 @@ impl<'a> Section<'a> {
         Some(file)
     }
 
+    /// The file that is read where nobody names another.
+    pub(super) fn usual_file(&self, path: &str) -> PathBuf {
+        let file = PathBuf::from(path);
+        self.reading.files.borrow_mut().insert(file.clone());
+        file
+    }
+
     /// A directory, absolute, with every `${…}` replaced.
     pub(super) fn directory(&self, key: &str) -> Option<PathBuf> {
         let text = self.expanded(key)?;

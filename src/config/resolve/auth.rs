@@ -1,7 +1,5 @@
 //! `vault.auth`: who we are to Vault.
 
-use std::path::PathBuf;
-
 use crate::config::raw::{Keys, Section};
 use crate::config::resolve::sources::mount;
 use crate::secret::Secret;
@@ -99,7 +97,7 @@ fn token(section: &Section<'_>, method: &str, usual: Option<&str>) -> Option<Tok
     needed(section, "role", &format!("a role in `auth/{}/role/`", shown(&mount, method)));
     let role = section.text("role");
     let token_file = match usual.filter(|_| !section.has("token_file")) {
-        Some(usual) => Some(PathBuf::from(usual)),
+        Some(usual) => Some(section.usual_file(usual)),
         None => {
             needed(section, "token_file", "a file with the token, which somebody keeps fresh");
             section.file("token_file")

@@ -96,9 +96,6 @@ fn parse<T: de::DeserializeOwned>(text: &str) -> Result<T, String> {
     let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         // The parser's own words quote keys and values.
-        if matches!(error, serde_saphyr::Error::Eof { .. }) {
-            return "it is empty".to_owned();
-        }
         let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
         format!("no map of fields, at line {line}, column {column} or just before")
     })
@@ -213,8 +210,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_by_key_and_line_and_without_values() {
         for (file, wanted) in [
-            ("", "empty"),
-            ("# nothing\n", "empty"),
+            ("", "no fields"),
+            ("# nothing\n", "no fields"),
             ("{}", "no fields"),
             ("canary", "no map of fields"),
             ("- canary\n", "no map of fields"),

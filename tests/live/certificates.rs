@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -33,7 +33,7 @@ struct Set {
 
 impl Set {
     /// Of the directory that is visible now, opened once.
-    fn open(directory: &PathBuf) -> Self {
+    fn open(directory: &Path) -> Self {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let current = open(directory.join("current"), flags, Mode::empty()).unwrap();
         let read = |name: &str| {
@@ -42,9 +42,8 @@ impl Set {
             File::from(file.unwrap()).read_to_end(&mut bytes).unwrap();
             bytes
         };
-        let chain = CertificateDer::pem_slice_iter(&read("tls.crt"));
         Self {
-            chain: chain.collect::<Result<_, _>>().unwrap(),
+            chain: certificates(&read("tls.crt")),
             key: PrivateKeyDer::from_pem_slice(&read("tls.key")).unwrap(),
             ca: CertificateDer::from_pem_slice(&read("ca.crt")).unwrap(),
             bundle: read("all.pem"),
@@ -55,9 +54,7 @@ impl Set {
     fn check(&self) {
         let key = sign::any_supported_type(&self.key).unwrap();
         CertifiedKey::new(self.chain.clone(), key).keys_match().unwrap();
-        let bundled = CertificateDer::pem_slice_iter(&self.bundle);
-        let bundled: Vec<_> = bundled.collect::<Result<_, _>>().unwrap();
-        assert_eq!(bundled, self.chain);
+        assert_eq!(certificates(&self.bundle), self.chain);
         assert_eq!(PrivateKeyDer::from_pem_slice(&self.bundle).unwrap(), self.key);
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.clone()).unwrap();
@@ -70,6 +67,10 @@ impl Set {
             verifier.verify_server_cert(leaf, between, &name, &[], UnixTime::now()).unwrap();
         }
     }
+}
+
+fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().unwrap()
 }
 
 struct Authority {

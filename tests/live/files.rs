@@ -94,7 +94,7 @@ async fn an_edit_is_published_and_told_and_a_broken_file_takes_nothing_away() {
         ("key: \"canary\nother: x\n", "line "),
         ("key: canary\nnested: { canary: 1 }\n", "`nested` has more keys"),
         ("other: canary\n", "has no field `key`"),
-        ("", "it is empty"),
+        ("", "it has no fields"),
     ] {
         let mark = desk.journal.mark();
         desk.replace("dev.yaml", broken);

@@ -128,8 +128,8 @@ fn what_is_wrong_is_told_with_what_to_do() {
                 "format: dotenv, secrets: [db]",
                 "format: raw, secret: db, field: certifcate",
             ),
-            "  publish.files.a.env: secret `db` has no field `certifcate`\n    hint: it has: ca, \
-             bundle, certificate, chain, fullchain, private_key, serial"
+            "  publish.files.a.env: secret `db` has no field `certifcate`\n    hint: it has: \
+             bundle, ca, certificate, chain, fullchain, private_key, serial"
                 .to_owned(),
         ),
         (with("file: { poll: 1s }"), missing("file.path")),

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -33,7 +33,7 @@ struct Set {
 
 impl Set {
     /// Of the directory that is visible now, opened once.
-    fn open(directory: &PathBuf) -> Self {
+    fn open(directory: &Path) -> Self {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let current = open(directory.join("current"), flags, Mode::empty()).unwrap();
         let read = |name: &str| {

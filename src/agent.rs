@@ -205,7 +205,6 @@ impl Agent {
             agent.session_died(&mut cx, id);
         }
         if agent.once.is_some() {
-            agent.session.doubt();
             agent.leased.values_mut().for_each(Leased::check);
         }
         agent.compare_polled(now);

@@ -28,7 +28,6 @@ use crate::notice;
 use crate::postgres::Database;
 use crate::process::Supervisor;
 use crate::publish::Publisher;
-use crate::server::api::Call;
 use crate::server::probes::Heartbeat;
 use crate::server::{api, pages, probes, scrape};
 use crate::snapshot::{Connection, SecretName};

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use tokio::sync::{mpsc, watch as channel};
+use tokio::sync::{Notify, mpsc, watch as channel};
 
 use crate::agent::view::View;
 use crate::agent::{Agent, SecretPolicy, Unmet};
@@ -131,8 +131,11 @@ pub async fn run(
     let watched = config.publish.directory.clone();
     let (agent, first) = Agent::adopt(config.policy.clone(), kept, on_disk, seed, clock.now());
     let files = config.files.clone();
+    let beside = source.iter().map(|source| reload::directory(&source.path)).collect();
+    let touched = Arc::new(Notify::new());
     let reload = Reload {
         source,
+        touched: touched.clone(),
         config,
         confined,
         outside: outside.clone(),
@@ -148,6 +151,8 @@ pub async fn run(
         publisher,
         files,
         watched,
+        beside,
+        touched,
         inputs,
         outside,
         changes,

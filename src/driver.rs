@@ -9,12 +9,12 @@ mod alarm;
 mod status;
 mod tasks;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch as channel};
+use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio::task::{Id, JoinError, JoinSet, LocalSet};
 
 use crate::agent::command::Command;
@@ -57,6 +57,10 @@ pub struct Driver {
     pub files: Vec<File>,
     /// The publish directory, where changes are noticed.
     pub watched: PathBuf,
+    /// Other directories, where they are noticed too.
+    pub beside: BTreeSet<PathBuf>,
+    /// Hears of each change in any of them.
+    pub touched: Arc<Notify>,
     /// Notices changes of files that secrets come from.
     pub inputs: Option<Watch>,
     /// Vault, the database, the app.
@@ -203,7 +207,7 @@ impl Turning {
         if self.watch.is_some() || !self.driver.publisher.has_published() {
             return None;
         }
-        self.watch = Some(Watch::new(self.driver.watched.clone()));
+        self.watch = Some(Watch::with(self.driver.watched.clone(), self.driver.beside.clone()));
         self.drifted()
     }
 
@@ -276,7 +280,9 @@ impl Turning {
         }
     }
 
+    /// Something was changed, maybe what was published.
     fn drifted(&mut self) -> Option<Event> {
+        self.driver.touched.notify_one();
         if let Some(failure) = self.watch.as_mut().and_then(Watch::degraded) {
             logs::watch_degraded(&failure);
         }

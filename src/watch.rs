@@ -38,8 +38,8 @@ pub struct Watch {
 
 /// What is watched.
 enum What {
-    /// A publish directory, and the set that its link `current` points to.
-    Published(PathBuf),
+    /// A publish directory, the set that its link `current` points to, and directories beside it.
+    Published(PathBuf, BTreeSet<PathBuf>),
     /// The directories that files are in: a file may be replaced, and so may the link `..data` that
     /// the kubelet puts beside it.
     Around(BTreeSet<PathBuf>),
@@ -65,7 +65,13 @@ enum Source {
 impl Watch {
     /// Starts to watch a publish directory and the set in it that is visible.
     pub fn new(directory: PathBuf) -> Self {
-        Self::begin(What::Published(directory))
+        Self::with(directory, BTreeSet::new())
+    }
+
+    /// The same, and what is right in the directories of `beside`: a user has 128 watches of the
+    /// kernel, and an agent is to need one.
+    pub fn with(directory: PathBuf, beside: BTreeSet<PathBuf>) -> Self {
+        Self::begin(What::Published(directory, beside))
     }
 
     /// Starts to watch files, wherever they are.
@@ -131,9 +137,11 @@ impl What {
     /// Every directory that there is to watch.
     fn look(&self) -> Vec<Seen> {
         match self {
-            Self::Published(directory) => {
+            Self::Published(directory, beside) => {
                 let set = visible(directory).map(|set| Seen::look(set, true));
-                [Seen::look(directory.clone(), false)].into_iter().chain(set).collect()
+                let beside = beside.iter().map(|one| Seen::look(one.clone(), false));
+                let here = [Seen::look(directory.clone(), false)];
+                here.into_iter().chain(set).chain(beside).collect()
             }
             Self::Around(directories) => {
                 directories.iter().map(|one| Seen::look(one.clone(), false)).collect()

@@ -8,12 +8,11 @@ use std::convert::Infallible;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch as channel};
-use tokio::time::timeout;
+use tokio::sync::{Notify, mpsc, watch as channel};
+use tokio::time::{sleep, timeout};
 
 use crate::agent::view::View;
 use crate::app::confinement;
@@ -23,7 +22,6 @@ use crate::driver::{Change, Outside};
 use crate::error::{Failure, chain};
 use crate::logs;
 use crate::metrics::Metrics;
-use crate::watch::Watch;
 
 /// A file is written in steps; a mount of Kubernetes changes in a few.
 const QUIET: Duration = Duration::from_millis(150);
@@ -31,8 +29,8 @@ const QUIET: Duration = Duration::from_millis(150);
 /// So often a change that goes on is waited for.
 const PATIENCE: usize = 10;
 
-/// The file is watched from the first publish on, which waits for nothing else, or from then on.
-const LATEST: Duration = Duration::from_secs(1);
+/// Directories are watched from the first publish on; before it the file is looked at so often.
+const BEFORE: Duration = Duration::from_secs(1);
 
 /// Loads a configuration file.
 pub type Load = Box<dyn FnMut() -> Result<Loaded, ConfigError>>;
@@ -60,6 +58,8 @@ pub(super) struct Reload {
     pub(super) metrics: Arc<Metrics>,
     pub(super) view: channel::Receiver<View>,
     pub(super) changes: mpsc::Sender<Change>,
+    /// Hears of changes in the directory of the file.
+    pub(super) touched: Arc<Notify>,
 }
 
 /// What changes when a file is written or replaced.
@@ -87,20 +87,14 @@ impl Reload {
     /// Goes on for as long as the agent does.
     pub(super) async fn run(mut self, listeners: &mut Listeners) -> Infallible {
         let Some(mut source) = self.source.take() else { return std::future::pending().await };
-        let mut view = self.view.clone();
-        let mut begin = pin!(timeout(LATEST, view.wait_for(|view| view.started)));
-        let mut watch: Option<Watch> = None;
         let mut seen: Option<Look> = None;
         // Why the file as it is was refused; said once for as long as nobody asks.
         let mut refused = Vec::new();
         loop {
             let asked = tokio::select! {
                 Some(()) = source.asked.recv() => true,
-                _ = &mut begin, if watch.is_none() => {
-                    watch = Some(Watch::new(directory(&source.path)));
-                    false
-                }
-                () = changed(&mut watch) => false,
+                () = settled(&self.touched) => false,
+                () = sleep(BEFORE), if !self.view.borrow().started => false,
             };
             let look = Look::at(&source.path);
             if !asked && look == seen {
@@ -176,21 +170,18 @@ impl Reload {
     }
 }
 
-/// Waits until the directory was changed and has come to rest.
-async fn changed(watch: &mut Option<Watch>) {
-    let Some(watch) = watch else { return std::future::pending().await };
-    watch.changed().await;
+/// Waits until something was changed and all has come to rest.
+async fn settled(touched: &Notify) {
+    touched.notified().await;
     for _ in 0..PATIENCE {
-        if timeout(QUIET, watch.changed()).await.is_err() {
+        if timeout(QUIET, touched.notified()).await.is_err() {
             break;
         }
     }
-    if let Some(failure) = watch.degraded() {
-        logs::watch_degraded(&failure);
-    }
 }
 
-fn directory(path: &Path) -> PathBuf {
+/// Where the configuration file is.
+pub(super) fn directory(path: &Path) -> PathBuf {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new(".")).to_owned()
 }

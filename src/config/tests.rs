@@ -146,7 +146,7 @@ fn examples_are_valid() {
 
     let Auth::Kubernetes(login) = &vault(&seen[3].1.config).auth else { panic!("another login") };
     assert_eq!(login.role, "intelligence-service");
-    assert!(seen[2].1.config.reads.contains(&login.token_file), "it could not be read anew");
+    assert!(seen[3].1.config.reads.contains(&login.token_file), "it could not be read anew");
 
     let Loaded { config, warnings } = &seen[5].1;
     let db = leased(config, "db");

@@ -72,7 +72,11 @@ fn prepare(path: &Path, shared: bool) -> Result<(), Failure> {
     let Some(directory) = path.parent() else { return Err(refuse(path, "it is no file")) };
     let mode = if shared { 0o755 } else { 0o700 };
     match DirBuilder::new().mode(mode).create(directory) {
-        Ok(()) => return Ok(()),
+        // Whatever the umask is.
+        Ok(()) => {
+            let permissions = Permissions::from_mode(mode);
+            return fs::set_permissions(directory, permissions).map_err(failed);
+        }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed(error)),
     }

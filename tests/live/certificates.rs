@@ -152,8 +152,12 @@ async fn certificate_and_key_belong_together_in_every_generation_and_over_restar
         let between = pair[0].at.until(pair[1].at);
         assert!(between > secs(7) && between < secs(12), "made after {between:?}");
     }
-    let status = authority.status();
-    assert_eq!(status["version"], read.last().unwrap().text("version"));
+    // It is published a moment after it was read.
+    let status = eventually("the last one is visible", secs(5), async || {
+        let status = authority.status();
+        (status["version"] == read.last().unwrap().text("version")).then_some(status)
+    })
+    .await;
     assert!(status["expires_at"].is_string() && status["valid"] == true, "{status}");
     let (_, metrics) = agent.get("metrics", "/metrics").await;
     let days = "secret_expiration_days{secret_type=\"certificate\",secret_name=\"tls\"} 0.0001";

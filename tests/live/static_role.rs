@@ -30,6 +30,8 @@ struct Seen {
 async fn readers_see_a_dead_password_for_a_moment_only() {
     let world = World::new(Terms::of("1h", "2h")).await;
     let (mount, name) = (world.mount(), &world.name);
+    // Of the name that is allowed there is to be one role.
+    world.bao.must("DELETE", &format!("{mount}/roles/{name}"), None).await;
     world
         .postgres
         .run(

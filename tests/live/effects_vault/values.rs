@@ -106,8 +106,9 @@ async fn a_static_login_needs_no_period_and_has_a_password() {
         Act::answer("200 OK", "", scheduled),
         Act::answer("200 OK", "", keys),
         Act::answer("200 OK", "", "{"),
-    ]);
-    let watched = Watched::new(&settings(&script.await.url()));
+    ])
+    .await;
+    let watched = Watched::new(&settings(&script.url()));
     let read = async |known: Option<&Version>| watched.vault.read(&token, &source, known).await;
     let Reading::New { version, content, left } = read(None).await.unwrap() else { panic!("same") };
     assert_eq!(content.login().unwrap().username, "app");

@@ -164,6 +164,6 @@ async fn a_lost_answer_and_a_file_that_is_not_there_say_so() {
 async fn what_is_still_wrapped_is_never_sent_as_a_secret_id() {
     let wrapped = Wrapped::make().await;
     let watched = wrapped.vault(&wrapped.wrap("60s").await);
-    assert_eq!(watched.vault.login(&[], None).await.unwrap_err().failure.class, Class::Ours);
+    assert_eq!(watched.vault.login(&[], None).await.unwrap_err().failure.class, Class::Missing);
     assert_eq!(watched.requests(), Vec::<String>::new());
 }

@@ -18,7 +18,7 @@ use crate::error::{Class, Failure};
 /// Stands behind the path while the socket is being made.
 const NEW: &str = ".new";
 
-/// The kernel takes no longer path, with [`NEW`] behind it.
+/// The kernel takes no longer path, with `NEW` behind it.
 pub const LONGEST: usize = 107 - NEW.len();
 
 /// A socket's file; removed when this goes, unless it is another's by then.

@@ -12,7 +12,8 @@ COPY . .
 # Only the last step of linking is told to be static: macros, which run while this is compiled,
 # cannot be.
 RUN --mount=type=cache,target=/src/target \
-    cargo rustc --release --locked --bin leasehold -- -C target-feature=+crt-static \
+    cargo rustc --release --locked --bin leasehold -- \
+        -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs \
     && cp target/release/leasehold /leasehold
 
 FROM scratch

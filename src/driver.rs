@@ -98,6 +98,8 @@ struct Turning {
     /// and its time.
     watch: Option<Watch>,
     tasks: JoinSet<Event>,
+    /// What they tell before they end.
+    early: (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
     /// What each task was started for, to complete it when it panics.
     started: HashMap<Id, Command>,
     /// Reads under way, and those that wait for one of them to end.
@@ -132,6 +134,7 @@ async fn turn(
         driver,
         watch: None,
         tasks: JoinSet::new(),
+        early: mpsc::unbounded_channel(),
         started: HashMap::new(),
         reads: 0,
         waiting: VecDeque::new(),
@@ -162,6 +165,7 @@ async fn turn(
                 }
                 event
             }
+            Some(event) = turning.early.1.recv() => event,
             rang = alarm.ring(wakeup.map(|at| now.until(at))) => rang.map(|()| Event::Wake)?,
             () = changed(&mut turning.watch) => match turning.drifted() {
                 Some(event) => event,
@@ -369,7 +373,8 @@ impl Turning {
             self.reads += 1;
         }
         let outside = self.driver.outside.clone();
-        let task = self.tasks.spawn_local(tasks::carry_out(outside, command.clone()));
+        let early = self.early.0.clone();
+        let task = self.tasks.spawn_local(tasks::carry_out(outside, command.clone(), early));
         self.started.insert(task.id(), command);
     }
 

@@ -66,24 +66,30 @@ const LONGEST_HELD: Duration = Duration::from_secs(86_400);
 /// `Missing` and `Ours` speak of the CA file.
 pub async fn probe(connection: &Connection, credential: &Credential) -> Result<RoleId, Failure> {
     let ending = Ending::default();
-    let role = probe_early(connection, credential, Opened::new(), &ending).await;
+    let role = probe_early(connection, credential, Opened::new(), &ending, || ()).await;
     ending.wait().await;
     role
 }
 
 /// As [`probe`], with connections that are open already, and not waiting for the sessions' end.
+/// `accepted` hears where the only host took the login, before the role is known.
 async fn probe_early(
     connection: &Connection,
     credential: &Credential,
     mut ahead: Opened,
     ending: &Ending,
+    accepted: impl Fn(),
 ) -> Result<RoleId, Failure> {
+    let alone = connection.hosts.len() == 1;
     let mut found: Option<RoleId> = None;
     let (mut refused, mut unreached) = (None, None);
     for host in &connection.hosts {
         let doing = doing("log in to", connection, credential, host);
         let login = Login { connection, credential, host, doing: &doing };
         let asked = login.ask_early(ahead.remove(host), ending, async |client| {
+            if alone {
+                accepted();
+            }
             client.query_typed_one(OWN_ROLE, &[]).await?.try_get::<_, Option<RoleId>>(0)
         });
         match asked.await {

@@ -309,13 +309,16 @@ impl<S: Fn(&str)> Stage<'_, S> {
             if self.stop.get() {
                 return Err(Error::Stopped);
             }
-            let now = self.clock.now();
+            let worked = self.clock.now().since(sent);
             let refused = match postgres::probe(connection, &old.credential).await {
                 Ok(_) => false,
                 Err(failure) if failure.class == Class::Denied => true,
+                // Also what a session is told whose role is dropped while it begins.
+                Err(Failure { class: Class::Again { .. }, .. }) if worked <= grace + PATIENCE => {
+                    false
+                }
                 Err(failure) => return Err(Error::Failed(failure)),
             };
-            let worked = now.since(sent);
             if refused && worked + SECOND < grace {
                 let text = format!("use login 1 in its grace: refused after {}", span(worked));
                 let failure = Failure::new(Class::Denied, text);

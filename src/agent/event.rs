@@ -106,6 +106,12 @@ pub enum Event {
     },
     /// Files that secrets come from may have changed.
     FilesChanged,
+    /// The database took a login that is being tried: the first part of `Probed`, where that has
+    /// two.
+    Accepted {
+        /// The command.
+        op: Op,
+    },
     /// A login to the database was tried.
     Probed {
         /// The command.

@@ -50,7 +50,7 @@ pub struct Leased {
     kept: Kept,
     issuing: Option<Issuing>,
     issue_retry: Retry,
-    probe: Option<Op>,
+    probe: Option<Trial>,
     probe_retry: Retry,
     refusals: u32,
     count: Option<Op>,
@@ -82,6 +82,14 @@ pub struct Kept {
     grace: Duration,
 }
 
+/// A login that the database is asked to take.
+struct Trial {
+    op: Op,
+    lease: Version,
+    /// It has; what is under way still is its role.
+    accepted: bool,
+}
+
 /// An issue under way.
 struct Issuing {
     op: Op,
@@ -101,8 +109,11 @@ struct Intent {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Candidate {
     lease: Lease,
-    /// Whether it is given out without proof. Not kept: the next process tries it again, and says so
-    /// where it has to do the same.
+    /// Whether the database took it.
+    #[serde(skip)]
+    accepted: bool,
+    /// Whether it is given out without proof. Neither is kept: the next process tries it again, and
+    /// says so where it has to do the same.
     #[serde(skip)]
     unproved: bool,
 }
@@ -127,6 +138,12 @@ pub struct Surroundings<'a> {
     pub stopping: bool,
     /// Whether every target of the secret acknowledged its visible version.
     pub told: bool,
+}
+
+impl Candidate {
+    fn new(lease: Lease) -> Self {
+        Self { lease, accepted: false, unproved: false }
+    }
 }
 
 impl Leased {
@@ -290,7 +307,7 @@ impl Leased {
     /// Whether it may be shown: proved, where it can be.
     fn ready(&self, new: &Candidate) -> bool {
         let provable = self.policy.connection.is_some() && new.lease.grant.login().is_some();
-        !provable || new.lease.role.is_some() || new.unproved
+        !provable || new.accepted || new.lease.role.is_some() || new.unproved
     }
 
     fn as_value(&self, lease: &Lease, before: Option<&Lease>, now: Moment) -> Value {

@@ -262,14 +262,15 @@ impl Polled {
         self.asked == Some(op)
     }
 
-    /// Takes a reading; `visible` is what readers see. It is kept for the next process where
-    /// something was published; before that the next process may as well read it itself.
+    /// Takes a reading; `shown` is what readers see. It is kept for the next process where this one
+    /// has `published`; before that the next process may as well read it itself.
     pub fn read(
         &mut self,
         cx: &mut Context,
         sent: Moment,
         result: Result<Reading, Failure>,
-        visible: Option<&Versions>,
+        shown: &Versions,
+        published: bool,
     ) {
         self.asked = None;
         self.settled = true;
@@ -290,11 +291,11 @@ impl Polled {
                 let (source, obtained) = (self.policy.source.clone(), cx.now);
                 let ends = left.map(|left| sent + left);
                 let new = Held { source, version, content, obtained, ends };
-                let shown = visible.and_then(|all| all.get(&self.name));
+                let shown = shown.get(&self.name);
                 let old = self.held.replace(new).filter(|old| shown == Some(&old.version));
                 self.before = old.or(self.before.take());
                 self.told_end = false;
-                if visible.is_some() {
+                if published {
                     cx.dirty();
                 }
                 self.succeeded(cx, usual);

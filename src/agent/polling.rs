@@ -50,7 +50,8 @@ impl Agent {
             self.silence.heard(cx, result.as_ref().err());
         }
         let nothing_new = matches!(result, Ok(Reading::Same { .. })) && !secret.failing();
-        secret.read(cx, sent, result, self.publication.visible());
+        let published = self.publication.visible().is_some();
+        secret.read(cx, sent, result, self.publication.shown(), published);
         self.polled_due.count(secret);
         if !nothing_new {
             self.stirred = true;

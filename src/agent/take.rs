@@ -58,7 +58,13 @@ impl Agent {
             Event::Read { op, sent, result } => self.read(cx, op, sent, result),
             Event::FilesChanged => self.files_changed(),
             // A stop ends the logins that probes and counts are made with.
-            Event::Probed { .. } | Event::Counted { .. } if self.stop.is_some() => {}
+            Event::Accepted { .. } | Event::Probed { .. } | Event::Counted { .. }
+                if self.stop.is_some() => {}
+            Event::Accepted { op } => {
+                for secret in self.leased.values_mut() {
+                    secret.accepted(cx, op);
+                }
+            }
             Event::Probed { op, result } => {
                 for secret in self.leased.values_mut() {
                     secret.probed(cx, op, result.clone());

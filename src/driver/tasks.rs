@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
 
 use crate::agent::command::{Command, TargetName};
 use crate::agent::event::{Event, Reading};
@@ -84,8 +86,12 @@ impl Outside {
         let Some(database) = self.databases.get(name) else {
             return self.issue_alone(vault, name, token).await;
         };
-        database.connect_ahead(now);
-        let grant = self.issue_alone(vault, name, token).await;
+        let ahead = async {
+            // The request goes out first.
+            yield_now().await;
+            database.connect_ahead(now);
+        };
+        let (grant, ()) = tokio::join!(self.issue_alone(vault, name, token), ahead);
         if grant.is_err() {
             database.close_ahead();
         }
@@ -150,8 +156,12 @@ impl Outside {
     }
 }
 
-/// Performs `command` and gives its completion.
-pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event {
+/// Performs `command` and gives its completion; `early` takes what comes before that.
+pub(super) async fn carry_out(
+    outside: Arc<Outside>,
+    command: Command,
+    early: mpsc::UnboundedSender<Event>,
+) -> Event {
     let sent = outside.clock.now();
     match (command, &outside.vault) {
         (Command::Login { op, refused, unwrapped }, Some(vault)) => {
@@ -204,7 +214,11 @@ pub(super) async fn carry_out(outside: Arc<Outside>, command: Command) -> Event 
         }
         (Command::Probe { op, secret, credential }, _) => {
             let result = match outside.database(&secret) {
-                Ok(database) => database.probe(sent, &credential).await,
+                Ok(database) => {
+                    // Without a receiver the loop has ended.
+                    let accepted = || drop(early.send(Event::Accepted { op }));
+                    database.probe(sent, &credential, accepted).await
+                }
                 Err(failure) => Err(failure),
             };
             Event::Probed { op, result }

@@ -41,13 +41,19 @@ impl Database {
         *self.ahead() = None;
     }
 
-    /// As [`super::probe`], but a session may be there for a moment longer.
+    /// As [`super::probe`], but a session may be there for a moment longer. `accepted` hears where
+    /// the login is taken before the role is known.
     ///
     /// # Errors
     /// As [`super::probe`].
-    pub async fn probe(&self, now: Moment, credential: &Credential) -> Result<RoleId, Failure> {
+    pub async fn probe(
+        &self,
+        now: Moment,
+        credential: &Credential,
+        accepted: impl Fn(),
+    ) -> Result<RoleId, Failure> {
         let ahead = self.ahead().take().map(|ahead| ahead.opened(now)).unwrap_or_default();
-        super::probe_early(&self.connection, credential, ahead, &self.ending).await
+        super::probe_early(&self.connection, credential, ahead, &self.ending, accepted).await
     }
 
     /// As [`super::count`], once no probe's session is left.

@@ -157,6 +157,7 @@ fn set(world: &mut World, line: &str) {
             }
         }
         ["credential", text] => world.vault.credential = (*text).to_owned(),
+        ["postgres", "role", span] => world.database.role_after = Some(duration(span)),
         ["postgres", state] => world.database.up = *state == "up",
         ["postgres", "refuses", state] => world.database.refuses = *state == "yes",
         ["app", "moves", span] => world.app.moves_in = Some(duration(span)),

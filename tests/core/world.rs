@@ -146,6 +146,8 @@ struct Lease {
 pub struct Database {
     pub up: bool,
     pub refuses: bool,
+    /// How long after a login is taken its role is known.
+    pub role_after: Option<Duration>,
 }
 
 /// Programs that use what is visible.
@@ -245,7 +247,7 @@ impl World {
             exited: false,
             dies_in: None,
             idle_turns: 0,
-            database: Database { up: true, refuses: false },
+            database: Database { up: true, refuses: false, role_after: None },
             app: App { moves_in: Some(seconds(2)), deaf: BTreeSet::new(), uses: BTreeMap::new() },
             faults: BTreeMap::new(),
             records: Vec::new(),

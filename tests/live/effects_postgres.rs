@@ -79,9 +79,7 @@ async fn sessions(admin: &Client, role: RoleId) -> i64 {
 async fn a_probe_tells_who_logged_in() {
     let admin = admin().await;
     let (app, oid) = role(&admin, "LOGIN").await;
-    let (place, login) = (here(), app.clone());
-    let probed = tokio::spawn(async move { probe(&place, &login).await }).await.unwrap();
-    assert_eq!(probed.unwrap(), oid);
+    assert_eq!(probe(&here(), &app).await.unwrap(), oid);
     // A role may be made to act as its group; it is still itself that logged in.
     let group = unique("group-");
     let acts = format!(
@@ -181,8 +179,26 @@ async fn no_count_sees_the_session_of_a_probe() {
     let (port, _) = door(First::LeavesLate).await;
     let database = Database::new(Arc::new(Connection { port, ..connection(&["127.0.0.1"]) }));
     database.connect_ahead(now);
-    assert_eq!(database.probe(now, &app).await.unwrap(), oid);
+    assert_eq!(database.probe(now, &app, || ()).await.unwrap(), oid);
     assert_eq!(database.count(&app, &[oid]).await.unwrap(), [[(oid, 0)].into()]);
+}
+
+#[tokio::test]
+async fn a_login_is_accepted_once_where_no_other_host_is_asked() {
+    let (app, _) = role(&admin().await, "LOGIN").await;
+    let wrong = credential(&app.username, "hunter2-wrong");
+    let now = Moment::from_micros(0);
+    let one = Database::new(Arc::new(here()));
+    let hosts = ["127.0.0.1", "localhost"];
+    let two = Database::new(Arc::new(Connection { port: pg_port(), ..connection(&hosts) }));
+    for (database, login, times) in [(&one, &app, 1), (&one, &wrong, 0), (&two, &app, 0)] {
+        let accepted = AtomicUsize::new(0);
+        let probed = database.probe(now, login, || {
+            accepted.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(probed.await.is_ok(), !std::ptr::eq(login, &wrong));
+        assert_eq!(accepted.into_inner(), times);
+    }
 }
 
 /// What becomes of the first one who comes to a [`door`].
@@ -246,15 +262,15 @@ async fn a_probe_takes_what_was_opened_ahead_or_connects_as_usual() {
         database.connect_ahead(now);
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(came.load(Ordering::Relaxed), 1);
-        assert_eq!(database.probe(at, &app).await.unwrap(), oid);
+        assert_eq!(database.probe(at, &app, || ()).await.unwrap(), oid);
         assert_eq!(came.load(Ordering::Relaxed), connections);
         // There is nothing left of it for the next one.
-        assert_eq!(database.probe(now, &app).await.unwrap(), oid);
+        assert_eq!(database.probe(now, &app, || ()).await.unwrap(), oid);
         assert_eq!(came.load(Ordering::Relaxed), connections + 1);
     }
     let nowhere = Database::new(Arc::new(connection(&["nowhere.invalid"])));
     nowhere.connect_ahead(now);
-    assert_eq!(nowhere.probe(now, &app).await.unwrap_err().class, AGAIN);
+    assert_eq!(nowhere.probe(now, &app, || ()).await.unwrap_err().class, AGAIN);
 }
 
 #[tokio::test]

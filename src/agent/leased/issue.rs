@@ -132,11 +132,12 @@ impl Leased {
                     request_id: lease.grant.request_id.clone(),
                 });
                 self.refusals = 0;
-                self.probe = None;
+                // The role of one that is in use already is still wanted.
+                self.probe.take_if(|trial| !trial.accepted);
                 self.probe_retry = Retry::default();
                 self.told_spent = false;
                 if usable(session) && source == self.policy.source {
-                    self.kept.candidate = Some(Candidate { lease, unproved: false });
+                    self.kept.candidate = Some(Candidate::new(lease));
                 } else {
                     self.leave(cx, lease, true);
                 }

@@ -1,8 +1,9 @@
-//! A new login is proved before it is published: it logs in to its database.
+//! A new login is proved before it is published: it logs in to its database. Its role is learned by
+//! the way, for the count of its sessions.
 
 use std::time::Duration;
 
-use super::{Leased, REFUSALS, Surroundings};
+use super::{Candidate, Leased, REFUSALS, Surroundings, Trial};
 use crate::agent::command::Command;
 use crate::agent::context::Context;
 use crate::agent::event::Op;
@@ -11,65 +12,89 @@ use crate::error::{Class, Failure};
 use crate::lease::RoleId;
 use crate::lease::machine::Lease;
 use crate::lease::schedule;
+use crate::snapshot::Version;
 use crate::time::Moment;
 
 impl Leased {
+    /// The database took the login, which is all that a publish waits for. What its role is comes
+    /// later, by [`Leased::probed`].
+    pub fn accepted(&mut self, cx: &mut Context, op: Op) {
+        let Some(trial) = self.probe.as_mut().filter(|it| it.op == op && !it.accepted) else {
+            return;
+        };
+        trial.accepted = true;
+        let tried = trial.lease.clone();
+        self.proved(cx, &tried);
+    }
+
     /// Takes the answer to a probe.
     pub fn probed(&mut self, cx: &mut Context, op: Op, result: Result<RoleId, Failure>) {
-        if self.probe != Some(op) {
+        let Some(Trial { lease: tried, accepted, .. }) = self.probe.take_if(|it| it.op == op)
+        else {
             return;
-        }
-        self.probe = None;
-        let secret = self.name.clone();
-        match (result, &mut self.kept.candidate, &mut self.kept.current) {
-            (Ok(role), Some(new), _) => {
-                let lease = new.lease.hash();
-                new.lease.role = Some(role);
-                cx.dirty();
-                cx.record(Record::CredentialProved { secret, lease });
-            }
-            (Ok(role), None, Some(current)) => {
-                current.role = Some(role);
-                self.failing = false;
-                let lease = current.hash();
-                cx.dirty();
-                cx.record(Record::CredentialProved { secret, lease });
-            }
-            (Ok(_), None, None) => {}
-            (Err(failure), Some(new), _) if failure.class == Class::Denied => {
-                self.refusals += 1;
-                self.probe_retry.failed(cx.now, Duration::from_secs(1));
-                if self.refusals >= REFUSALS && !new.unproved {
-                    let lease = new.lease.hash();
-                    let left = self.expires(cx.now).map(|end| cx.now.until(end));
-                    cx.back_off(&mut self.issue_retry, left, &failure);
-                    cx.record(Record::CredentialRefused { secret, lease, failure });
-                    self.failing = true;
-                    if let Some(new) = self.kept.candidate.take() {
-                        self.leave(cx, new.lease, true);
-                    }
-                }
-            }
-            (Err(failure), None, Some(current)) if failure.class == Class::Denied => {
-                // It was published unproved, and is no login.
-                self.refusals += 1;
-                self.probe_retry.failed(cx.now, Duration::from_secs(1));
-                if self.refusals >= REFUSALS {
-                    current.lost = true;
-                    self.failing = true;
-                    let lease = current.hash();
+        };
+        match result {
+            Ok(role) => {
+                let is_tried = |lease: &&mut Lease| *lease.version() == tried;
+                if let Some(lease) = self.kept.leases_mut().find(is_tried) {
+                    lease.role = Some(role);
                     cx.dirty();
-                    cx.record(Record::CredentialRefused { secret, lease, failure });
+                }
+                if accepted {
+                    self.failing &= !self.is_current(&tried);
+                } else {
+                    self.proved(cx, &tried);
                 }
             }
-            (Err(failure), ..) => {
+            Err(failure) if failure.class == Class::Denied => self.refused(cx, &tried, failure),
+            Err(failure) => {
                 self.refusals = 0;
                 let left = self.expires(cx.now).map(|end| cx.now.until(end));
                 cx.back_off(&mut self.probe_retry, left, &failure);
                 self.failing = true;
-                cx.record(Record::ProbeFailed { secret, failure });
+                cx.record(Record::ProbeFailed { secret: self.name.clone(), failure });
             }
         }
+    }
+
+    fn proved(&mut self, cx: &mut Context, tried: &Version) {
+        self.failing &= !self.is_current(tried);
+        if let Some(new) = &mut self.kept.candidate {
+            new.accepted |= new.lease.version() == tried;
+        }
+        let (secret, lease) = (self.name.clone(), tried.to_string());
+        cx.record(Record::CredentialProved { secret, lease });
+    }
+
+    /// The database says that it is no login of its.
+    fn refused(&mut self, cx: &mut Context, tried: &Version, failure: Failure) {
+        let secret = self.name.clone();
+        self.refusals += 1;
+        self.probe_retry.failed(cx.now, Duration::from_secs(1));
+        if self.refusals < REFUSALS {
+            return;
+        }
+        let lease = tried.to_string();
+        let denied = |new: &mut Candidate| new.lease.version() == tried && !new.unproved;
+        if let Some(new) = self.kept.candidate.take_if(denied) {
+            let left = self.expires(cx.now).map(|end| cx.now.until(end));
+            cx.back_off(&mut self.issue_retry, left, &failure);
+            cx.record(Record::CredentialRefused { secret, lease, failure });
+            self.failing = true;
+            self.leave(cx, new.lease, true);
+        } else if let Some(current) = &mut self.kept.current
+            && current.version() == tried
+        {
+            // It was published unproved.
+            current.lost = true;
+            self.failing = true;
+            cx.dirty();
+            cx.record(Record::CredentialRefused { secret, lease, failure });
+        }
+    }
+
+    fn is_current(&self, tried: &Version) -> bool {
+        self.kept.current.as_ref().is_some_and(|current| current.version() == tried)
     }
 
     /// The login to probe: the candidate's, or that of a current lease published unproved.
@@ -110,10 +135,12 @@ impl Leased {
             cx.dirty();
         }
         if self.probe_at().is_some_and(|at| at <= cx.now)
-            && let Some(credential) = self.to_probe().and_then(|lease| lease.grant.login()).cloned()
+            && let Some(tried) = self.to_probe()
+            && let Some(credential) = tried.grant.login().cloned()
         {
+            let lease = tried.version().clone();
             let op = cx.op();
-            self.probe = Some(op);
+            self.probe = Some(Trial { op, lease, accepted: false });
             cx.push(Command::Probe { op, secret: self.name.clone(), credential });
         }
     }

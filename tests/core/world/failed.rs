@@ -57,6 +57,7 @@ pub(super) fn instead(world: &World, event: Event, failure: Failure) -> Event {
         Event::Published { .. } => Event::Published { result: Err(failure) },
         Event::Delivered { op, .. } => Event::Delivered { op, result: Err(failure) },
         other @ (Event::Unwrapped { .. }
+        | Event::Accepted { .. }
         | Event::Wake
         | Event::FilesChanged
         | Event::Drifted { .. }

@@ -135,6 +135,7 @@ fn op(event: &Event) -> Option<Op> {
         | Event::Counted { op, .. }
         | Event::Delivered { op, .. } => Some(*op),
         Event::Wake
+        | Event::Accepted { .. }
         | Event::FilesChanged
         | Event::Unwrapped { .. }
         | Event::Rehearsed { .. }

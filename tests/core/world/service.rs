@@ -27,7 +27,18 @@ impl World {
             if result.is_ok() {
                 world.proved.insert(Secret::new(id).short_hash());
             }
-            Event::Probed { op, result }
+            let Some(late) = world.database.role_after.or_else(|| world.weather.role_after())
+            else {
+                return Event::Probed { op, result };
+            };
+            if result.is_err() {
+                return Event::Probed { op, result };
+            }
+            let result = world.weather.fault("probe", None).map_or(result, Err);
+            world.order += 1;
+            let at = (world.now + late, world.order);
+            world.queue.insert(at, Happening::Answer(Event::Probed { op, result }));
+            Event::Accepted { op }
         });
     }
 

@@ -67,6 +67,13 @@ impl Weather {
         (draw(), draw())
     }
 
+    /// How long after a login is taken its role is known, where that is told apart.
+    pub(super) fn role_after(&mut self) -> Option<Duration> {
+        let slow = self.slow.min(Duration::from_secs(5));
+        let rng = self.rng.as_mut()?;
+        rng.bool().then(|| slow.mul_f64(rng.f64()))
+    }
+
     pub(super) fn fate(&mut self) -> Fate {
         match self.rng.as_mut().map(|rng| rng.u32(..4)) {
             None | Some(0 | 1) => Fate::Done,

@@ -198,7 +198,7 @@ impl Lease {
     /// When it ends unless it is renewed, by what readers are told: a child token that is being
     /// made to last does not count.
     pub fn told_end(&self) -> Moment {
-        if self.fleeting() { self.own } else { self.expires }
+        if self.fleeting() { self.own } else { self.expires.min(self.own) }
     }
 
     /// When it must be replaced however its renewals fare.
@@ -321,7 +321,10 @@ impl Lease {
     pub fn revive(&mut self, now: Moment) {
         if !self.kept() {
             if let Some(deadline) = self.deadline() {
-                self.ends(self.own.min(deadline.max(now + TOLERANCE)));
+                let (before, soon) = (self.expires, now + TOLERANCE);
+                self.ends(self.own.min(if deadline > now { deadline } else { soon }));
+                // Readers are told the deadline; it is not taken for lost before Vault was asked.
+                self.expires = self.expires.max(soon.min(before));
             }
             self.goal = Goal::Keep;
             self.doubted = true;

@@ -82,6 +82,8 @@ pub struct World {
     unconfirmed: BTreeSet<String>,
     /// What each target acknowledged last.
     told: BTreeMap<(TargetName, SecretName), Version>,
+    /// The newest set that each target has heard of.
+    heard: BTreeMap<TargetName, Generation>,
     stopping: bool,
     pub exited: bool,
     /// The process dies instead of the command after so many.
@@ -243,6 +245,7 @@ impl World {
             deadlines: BTreeMap::new(),
             unconfirmed: BTreeSet::new(),
             told: BTreeMap::new(),
+            heard: BTreeMap::new(),
             stopping: false,
             exited: false,
             dies_in: None,

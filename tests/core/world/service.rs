@@ -111,10 +111,14 @@ impl World {
         self.say(format!("tell {target}: {}", names.join(" ")));
         let said: Vec<_> =
             notice.secrets.iter().map(|told| (told.name.clone(), told.version.clone())).collect();
+        let generation = notice.generation;
         self.later("deliver", move |world, failure| {
             let deaf = world.app.deaf.contains(&target).then(|| again("connection refused"));
             let result = failure.or(deaf).map_or(Ok(()), Err);
-            if result.is_ok() {
+            // Whoever hears of an older set after a newer one reads the newer one all the same.
+            let last = world.heard.entry(target.clone()).or_default();
+            if result.is_ok() && generation >= *last {
+                *last = generation;
                 let said =
                     said.into_iter().map(|(name, version)| ((target.clone(), name), version));
                 world.told.extend(said);

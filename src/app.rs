@@ -23,10 +23,11 @@ use crate::app::reload::Reload;
 use crate::config::Config;
 use crate::driver::{self, Driver, Outside};
 use crate::error::{Class, Failure};
+use crate::logs;
 use crate::metrics::Metrics;
 use crate::notice;
 use crate::postgres::Database;
-use crate::process::Supervisor;
+use crate::process::{Supervisor, swap};
 use crate::publish::Publisher;
 use crate::server::probes::Heartbeat;
 use crate::server::{api, pages, probes, scrape};
@@ -177,6 +178,10 @@ pub async fn run(
 async fn tell_when_ready(supervisor: Supervisor, mut view: channel::Receiver<View>) {
     if view.wait_for(|view| view.started).await.is_ok() {
         supervisor.ready();
+        // A start does not wait for that.
+        if let Some(device) = swap() {
+            logs::swap_is_on(&device);
+        }
     }
 }
 

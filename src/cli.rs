@@ -6,14 +6,17 @@
 mod api;
 mod ask;
 mod check;
+mod config;
 mod doctor;
 mod health;
+mod help;
 mod init;
 mod refresh;
 mod rehearse;
 mod run;
 mod status;
 mod stop;
+mod teach;
 mod trial;
 mod wait;
 
@@ -24,10 +27,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueHint};
 
+use crate::cli::teach::Completed;
 use crate::config::environment::Environment;
-use crate::config::{self, ConfigError, Loaded, Override, duration};
+use crate::config::{ConfigError, Loaded, Override, duration};
 use crate::error::{Class, Failure, chain};
 
 /// Where the configuration is when nobody says.
@@ -43,89 +47,86 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Publish the secrets of a service and keep them fresh until SIGTERM
+    #[command(after_help = help::RUN)]
     Run(RunArguments),
     /// Publish the secrets of a service once, and leave the leases for `run` to go on with
-    #[command(after_help = INIT_HELP)]
+    #[command(after_help = help::INIT)]
     Init(InitArguments),
     /// Ask a running agent for its health: exit status 0 or 1, for a probe that runs a command
+    #[command(after_help = help::HEALTH)]
     Health(HealthArguments),
     /// Show what a running agent holds, has told, and does next
+    #[command(after_help = help::STATUS)]
     Status(StatusArguments),
     /// Wait until a running agent has published
+    #[command(after_help = help::WAIT)]
     Wait(WaitArguments),
     /// Have a running agent ask Vault now, as for a service that its database refused
+    #[command(after_help = help::REFRESH)]
     Refresh(RefreshArguments),
     /// Stop a running agent, as SIGTERM does, and wait until it has
+    #[command(after_help = help::STOP)]
     Stop(StopArguments),
     /// Say what is wrong with a configuration, or what was understood of it
+    #[command(after_help = help::CHECK)]
     Check(CheckArguments),
     /// Try one rotation of each login out, for real, and end what was made
+    #[command(after_help = help::REHEARSE)]
     Rehearse(RehearseArguments),
     /// Look at what is there: `doctor leaks` lists leases and database users without an owner
     #[command(subcommand)]
     Doctor(DoctorCommand),
+    /// Print what a configuration may have, or how one is understood
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a script by which a shell completes this program's commands and flags
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// Which shell
+        shell: Completed,
+    },
+    /// Print the manual page
+    #[command(after_help = help::MAN)]
+    Man {
+        /// Write a page for each command into this directory instead
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print a JSON Schema, which editors check a configuration by as it is written
+    #[command(after_help = help::SCHEMA)]
+    Schema,
+    /// Print the table of every key, its default and its meaning
+    #[command(after_help = help::REFERENCE)]
+    Reference,
+    /// Print a configuration with defaults, environment and flags in it, and where each came from
+    #[command(after_help = help::PRINT)]
+    Print(RunArguments),
 }
 
 #[derive(Debug, Subcommand)]
 enum DoctorCommand {
     /// List every lease and database user that has no owner
-    #[command(after_help = LEAKS_HELP)]
+    #[command(after_help = help::LEAKS)]
     Leaks(LeaksArguments),
 }
-
-/// What the flags alone do not teach.
-const INIT_HELP: &str = "\
-For an init container: its exit is the word that the service may start. It has the user, the state
-volume and the publish volume of the `leasehold run` that follows, which adopts token and leases. It
-waits for Vault and the database, but not for what another try cannot change: a login that Vault
-refused twice, a path, role or field that is not there, a directory that cannot be written.
-
-Exit status: 0 every required secret is published, 64 wrong command line, 69 Vault or the database
-was not reachable in time, 73 the publish or the state directory cannot be used, 75 another process
-holds the state, or the budget for new logins is spent, 77 Vault or the database refuses, 78 wrong
-configuration, or it names what is not there, 130 and 143 stopped by a signal.";
-
-/// What the flags alone do not teach.
-const LEAKS_HELP: &str = "\
-Compares Vault's leases, the database's users and the states of agents, for each leased secret
-of the configuration. Reads only, unless `--end` is given.
-
-OWNER is
-  nobody    no state that was read knows it. An agent in another pod has a state of its own: name
-            it with --state, or what it holds is taken for nobody's
-  unclear   a user that fits several leases, or one that others fit too; counted where there are
-            more of them than leases
-  young     so new that an agent may be about to take it; not counted
-  draining  an agent has replaced it, and lets it end then
-  ending    an agent is ending it
-A lease is shown by the beginning of its SHA-256, as in the log. A user with no lease in Vault
-(a request that was cut off leaves one at times) ends by its VALID UNTIL only.
-
-It needs a token of an operator, in VAULT_TOKEN or BAO_TOKEN or --token-file, with
-  path \"sys/leases/lookup/MOUNT/creds/ROLE\" { capabilities = [\"list\", \"sudo\"] }
-  path \"sys/leases/lookup\" { capabilities = [\"update\"] }
-  path \"sys/leases/revoke\" { capabilities = [\"update\"] }      for --end
-and asks the database that `connection` names as PGUSER with PGPASSWORD or PGPASSFILE, else by a
-login of an agent's state.
-
-Exit status: 0 nothing is without an owner, 1 something is, 64 wrong command line, 69 Vault or the
-database does not answer, 73 a state cannot be read, 77 Vault or the database refuses or there is
-no token or login to ask it by, 78 wrong configuration, or an agent's user is not named as looked
-for.";
 
 #[derive(Args, Debug)]
 struct LeaksArguments {
     /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// The state directory of another agent, beside the configuration's own; may be repeated
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     state: Vec<PathBuf>,
     /// Look at this secret only; may be repeated
     #[arg(long, value_name = "NAME")]
     secret: Vec<String>,
     /// A file with an operator's token, in place of VAULT_TOKEN or BAO_TOKEN
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     token_file: Option<PathBuf>,
     /// What is younger is `young`, and not counted
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = span)]
@@ -150,7 +151,7 @@ fn span(text: &str) -> Result<Duration, String> {
 #[derive(Args, Debug)]
 struct CheckArguments {
     /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Log in to Vault, read every path, make a lease of each leased secret, log in with it and end
     /// it; tell which rights the token lacks, and which it should not have
@@ -165,7 +166,7 @@ struct CheckArguments {
 #[derive(Args, Debug)]
 struct RunArguments {
     /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// What to log: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
@@ -188,7 +189,7 @@ struct InitArguments {
 struct HealthArguments {
     /// The configuration file, whose `listen.probes` is asked
     /// [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Ask there, as `http://127.0.0.1:9101`, without a configuration
     #[arg(long, value_name = "URL", conflicts_with = "config")]
@@ -208,10 +209,10 @@ struct HealthArguments {
 struct ApiArguments {
     /// The configuration file, whose `listen.api` is asked
     /// [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Ask at this socket, without a configuration
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, conflicts_with = "config")]
     socket: Option<String>,
 }
 
@@ -260,7 +261,7 @@ struct StopArguments {
 #[derive(Args, Debug)]
 struct RehearseArguments {
     /// The configuration file [default: $LEASEHOLD_CONFIG, else /etc/leasehold/leasehold.yaml]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// How long the old login works on, in place of `grace`
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -268,6 +269,12 @@ struct RehearseArguments {
 }
 
 impl RunArguments {
+    /// Those that follow the name of the command.
+    fn only(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let command = Self::augment_args(clap::Command::new("run"));
+        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+
     fn config(&self, environment: &Environment) -> PathBuf {
         config_path(self.config.as_deref(), environment)
     }
@@ -363,29 +370,22 @@ impl Exit {
 
 /// Does what `arguments` say.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> Exit {
-    match Arguments::try_parse_from(arguments) {
-        Ok(Arguments { command: Command::Run(arguments) }) => run::run(&arguments, environment),
-        Ok(Arguments { command: Command::Init(arguments) }) => init::init(&arguments, environment),
-        Ok(Arguments { command: Command::Health(arguments) }) => {
-            health::health(&arguments, environment)
-        }
-        Ok(Arguments { command: Command::Status(arguments) }) => {
-            status::status(&arguments, environment)
-        }
-        Ok(Arguments { command: Command::Wait(arguments) }) => wait::wait(&arguments, environment),
-        Ok(Arguments { command: Command::Refresh(arguments) }) => {
-            refresh::refresh(&arguments, environment)
-        }
-        Ok(Arguments { command: Command::Stop(arguments) }) => stop::stop(&arguments, environment),
-        Ok(Arguments { command: Command::Check(arguments) }) => {
-            check::check(&arguments, environment)
-        }
-        Ok(Arguments { command: Command::Rehearse(arguments) }) => {
-            rehearse::rehearse(&arguments, environment)
-        }
-        Ok(Arguments { command: Command::Doctor(DoctorCommand::Leaks(arguments)) }) => {
+    match parse(arguments) {
+        Ok(Command::Run(arguments)) => run::run(&arguments, environment),
+        Ok(Command::Init(arguments)) => init::init(&arguments, environment),
+        Ok(Command::Health(arguments)) => health::health(&arguments, environment),
+        Ok(Command::Status(arguments)) => status::status(&arguments, environment),
+        Ok(Command::Wait(arguments)) => wait::wait(&arguments, environment),
+        Ok(Command::Refresh(arguments)) => refresh::refresh(&arguments, environment),
+        Ok(Command::Stop(arguments)) => stop::stop(&arguments, environment),
+        Ok(Command::Check(arguments)) => check::check(&arguments, environment),
+        Ok(Command::Rehearse(arguments)) => rehearse::rehearse(&arguments, environment),
+        Ok(Command::Doctor(DoctorCommand::Leaks(arguments))) => {
             doctor::leaks(&arguments, environment)
         }
+        Ok(Command::Config(command)) => config::config(&command, environment),
+        Ok(Command::Completions { shell }) => teach::completions(shell),
+        Ok(Command::Man { dir }) => teach::man(dir.as_deref()),
         Err(error) => {
             let _ = error.print();
             let asked = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion];
@@ -394,20 +394,32 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
     }
 }
 
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // A service waits for it, and the other commands take a quarter of a millisecond to describe.
+    // What is wrong is told with all of them.
+    if arguments.get(1).is_some_and(|name| name == "run")
+        && let Ok(run) = RunArguments::only(&arguments[1..])
+    {
+        return Ok(Command::Run(run));
+    }
+    let matches = teach::command().try_get_matches_from(arguments)?;
+    Arguments::from_arg_matches(&matches).map(|arguments| arguments.command)
+}
+
 /// Loads the configuration at `path`, or prints what is wrong with it.
 fn load(path: &Path, environment: &Environment, overrides: &[Override]) -> Result<Loaded, Exit> {
-    config::load(path, environment, overrides).map_err(|error| {
-        let hint = match error {
-            ConfigError::Read { .. } => {
-                "\nhint: name the file with `--config` or `LEASEHOLD_CONFIG`"
-            }
-            ConfigError::Long { .. } | ConfigError::Syntax { .. } | ConfigError::Invalid { .. } => {
-                ""
-            }
-        };
-        print(&format!("{}{hint}", chain(&error)));
-        Exit::Configuration
-    })
+    crate::config::load(path, environment, overrides).map_err(|error| failed(&error))
+}
+
+/// Prints why there is no configuration.
+fn failed(error: &ConfigError) -> Exit {
+    let hint = match error {
+        ConfigError::Read { .. } => "\nhint: name the file with `--config` or `LEASEHOLD_CONFIG`",
+        ConfigError::Long { .. } | ConfigError::Syntax { .. } | ConfigError::Invalid { .. } => "",
+    };
+    print(&format!("{}{hint}", chain(error)));
+    Exit::Configuration
 }
 
 /// One error on the standard error stream; nobody is there to hear it when that fails.
@@ -459,10 +471,10 @@ mod tests {
     }
 
     fn parsed(arguments: &[&str]) -> Result<RunArguments, ErrorKind> {
-        let arguments = ["leasehold"].iter().chain(arguments);
-        match Arguments::try_parse_from(arguments) {
-            Ok(Arguments { command: Command::Run(arguments) }) => Ok(arguments),
-            Ok(_) => panic!("another command"),
+        let arguments = ["leasehold"].iter().chain(arguments).map(OsString::from);
+        match parse(arguments) {
+            Ok(Command::Run(arguments)) => Ok(arguments),
+            Ok(other) => panic!("another command: {other:?}"),
             Err(error) => Err(error.kind()),
         }
     }

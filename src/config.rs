@@ -6,10 +6,14 @@
 
 pub mod environment;
 mod expand;
+mod keys;
 mod overlay;
+mod print;
 mod problem;
 mod raw;
+mod reference;
 mod resolve;
+mod schema;
 mod tree;
 mod value;
 
@@ -30,6 +34,8 @@ use crate::{notice, publish, render, state, vault};
 pub use crate::logs::Log;
 pub use overlay::Override;
 pub use problem::Problem;
+pub use reference::reference;
+pub use schema::schema;
 pub use tree::SyntaxError;
 pub use value::duration;
 
@@ -152,6 +158,28 @@ pub fn load(
     environment: &Environment,
     overrides: &[Override],
 ) -> Result<Loaded, ConfigError> {
+    read(path, environment, overrides).map(|(_, loaded)| loaded)
+}
+
+/// The same as text: the configuration as it is once all of that is in it. What may be confidential
+/// is masked.
+///
+/// # Errors
+/// As [`load`].
+pub fn print(
+    path: &Path,
+    environment: &Environment,
+    overrides: &[Override],
+) -> Result<String, ConfigError> {
+    let (tree, Loaded { config, .. }) = read(path, environment, overrides)?;
+    Ok(print::print(&tree, &config, environment))
+}
+
+fn read(
+    path: &Path,
+    environment: &Environment,
+    overrides: &[Override],
+) -> Result<(tree::Node, Loaded), ConfigError> {
     let read = || -> io::Result<String> {
         let mut text = String::new();
         std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
@@ -168,7 +196,7 @@ pub fn load(
     let mut loaded = resolve::resolve(&tree, environment, problems)
         .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })?;
     loaded.config.reads.insert(path.to_owned());
-    Ok(loaded)
+    Ok((tree, loaded))
 }
 
 #[cfg(test)]

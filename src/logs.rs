@@ -240,7 +240,7 @@ pub fn configuration_unchanged() {
 }
 
 /// One thing that is wrong with a changed configuration; an empty key where it is the file itself.
-pub fn configuration_problem(key: &str, error: &str, hint: Option<&str>) {
+pub fn configuration_problem(key: &str, error: &str, hint: &str) {
     tracing::error!(
         target: "leasehold",
         event = "configuration_problem",

@@ -111,13 +111,16 @@ impl Store {
         let (new, path) = (self.directory.join(NEW_FILE), self.directory.join(FILE));
         let write = || -> std::io::Result<()> {
             let bytes = Zeroizing::new(serde_json::to_vec(&stored)?);
-            // Never write through what somebody may have put there before the directory was closed.
-            match std::fs::remove_file(&new) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+            let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+            let mut file = match create() {
+                // Never write through what somebody may have put there before the directory was
+                // closed.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    std::fs::remove_file(&new)?;
+                    create()?
+                }
+                other => other?,
+            };
             file.write_all(&bytes)?;
             std::fs::rename(&new, &path)
         };

@@ -9,6 +9,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "effects/configuration.rs"]
+mod configuration;
 #[path = "effects/confinement.rs"]
 mod confinement;
 #[path = "effects/corpus.rs"]

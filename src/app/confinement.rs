@@ -41,7 +41,7 @@ pub(super) fn beyond(old: &Config, new: &Config) -> Vec<Problem> {
     let problem = |path: &str, text: String| Problem {
         path: path.to_owned(),
         text,
-        hint: Some("restart the agent, which goes on with the leases".to_owned()),
+        hint: "restart the agent, which goes on with the leases".to_owned(),
     };
     let mut all = Vec::new();
     if let Some(name) = command(new) {

@@ -118,7 +118,7 @@ impl Reload {
                 Err(problems) => {
                     self.metrics.reloaded(false);
                     for Problem { path, text, hint } in &problems {
-                        logs::configuration_problem(path, text, hint.as_deref());
+                        logs::configuration_problem(path, text, hint);
                     }
                     logs::configuration_refused(&source.path, problems.len());
                     refused = problems;
@@ -146,7 +146,7 @@ impl Reload {
         }
         let taken =
             listeners.take(&config.listen).await.map_err(|Failure { text, hint, .. }| {
-                vec![Problem { path: "listen".to_owned(), text, hint }]
+                vec![Problem { path: "listen".to_owned(), text, hint: hint.unwrap_or_default() }]
             })?;
         for warning in &warnings {
             logs::configuration_warning(warning);
@@ -190,7 +190,8 @@ fn problems(error: ConfigError) -> Vec<Problem> {
     match error {
         ConfigError::Invalid { problems, .. } => problems,
         ConfigError::Read { .. } | ConfigError::Long { .. } | ConfigError::Syntax { .. } => {
-            vec![Problem { path: String::new(), text: chain(&error), hint: None }]
+            let hint = "`leasehold check` says whether it can be used".to_owned();
+            vec![Problem { path: String::new(), text: chain(&error), hint }]
         }
     }
 }
@@ -222,7 +223,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<Problem> {
     let problem = |(path, _): (&str, bool)| Problem {
         path: path.to_owned(),
         text: "cannot be changed while the agent runs".to_owned(),
-        hint: Some("restart it, which goes on with the leases, or change this back".to_owned()),
+        hint: "restart it, which goes on with the leases, or change this back".to_owned(),
     };
     differs.map(problem).collect()
 }

@@ -16,7 +16,7 @@ use crate::config::environment::Environment;
 use crate::config::{self, Config, Loaded};
 use crate::error::{Class, Failure};
 use crate::logs;
-use crate::process::{Received, Sender, Signal, Signals, Supervisor, harden, swap};
+use crate::process::{Received, Sender, Signal, Signals, Supervisor, harden};
 
 /// A thread that resolves a name may hang; the process ends all the same.
 const THREAD_TIMEOUT: Duration = Duration::from_millis(100);
@@ -74,9 +74,6 @@ fn start(
     logs::starting(env!("CARGO_PKG_VERSION"), &config.instance);
     for warning in &warnings {
         logs::configuration_warning(warning);
-    }
-    if let Some(device) = swap() {
-        logs::swap_is_on(&device);
     }
     let supervisor = supervisor.map_or_else(|| Ok(Supervisor::default()), Supervisor::connect);
     let supervisor = supervisor.unwrap_or_else(|failure| {

@@ -74,7 +74,7 @@ pub(super) fn apply(
 fn refuse_unverified(name: &str, environment: &Environment, problems: &mut Problems) {
     let Some(value) = environment.get(name) else { return };
     if !["0", "f", "false"].contains(&value.to_lowercase().as_str()) {
-        problems.add_hint(
+        problems.add(
             name,
             "a Vault whose certificate is not checked is not supported",
             "unset it, and name the CA in `vault.ca_cert`",
@@ -91,9 +91,11 @@ fn set<'a>(
 ) {
     let Some(key) = keys.next() else {
         match node {
-            Node::List(_) | Node::Map(_) => {
-                problems.add(by, format!("sets text where the file has {}", node.kind()))
-            }
+            Node::List(_) | Node::Map(_) => problems.add(
+                by,
+                format!("sets text where the file has {}", node.kind()),
+                "name one of the keys below it, or unset it",
+            ),
             Node::Null
             | Node::Boolean(_)
             | Node::Number(_)
@@ -109,7 +111,11 @@ fn set<'a>(
     }
     let kind = node.kind();
     let Node::Map(map) = node else {
-        problems.add(by, format!("sets a key below {kind}"));
+        problems.add(
+            by,
+            format!("sets a key below {kind}"),
+            "the file has a value there: change it in the file, or unset this",
+        );
         return;
     };
     // A variable's name has no lower case and no dash.

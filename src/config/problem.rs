@@ -13,7 +13,7 @@ pub struct Problem {
     /// What.
     pub text: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: String,
 }
 
 /// All that was found so far.
@@ -24,20 +24,10 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    /// Adds a problem that speaks for itself.
-    pub(super) fn add(&mut self, path: &str, text: impl Into<String>) {
-        self.found.push(Problem { path: path.to_owned(), text: text.into(), hint: None });
-    }
-
     /// Adds a problem and what to do about it.
-    pub(super) fn add_hint(
-        &mut self,
-        path: &str,
-        text: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        let hint = Some(hint.into());
-        self.found.push(Problem { path: path.to_owned(), text: text.into(), hint });
+    pub(super) fn add(&mut self, path: &str, text: impl Into<String>, hint: impl Into<String>) {
+        let (text, hint) = (text.into(), hint.into());
+        self.found.push(Problem { path: path.to_owned(), text, hint });
     }
 
     /// Adds something that is allowed and deserves a look.
@@ -62,10 +52,7 @@ impl Problems {
 pub(super) fn report(problems: &[Problem]) -> String {
     let mut text = String::new();
     for Problem { path, text: what, hint } in problems {
-        let _ = write!(text, "\n  {path}: {what}");
-        if let Some(hint) = hint {
-            let _ = write!(text, "\n    hint: {hint}");
-        }
+        let _ = write!(text, "\n  {path}: {what}\n    hint: {hint}");
     }
     text
 }
@@ -126,12 +113,12 @@ mod tests {
     #[test]
     fn problems_come_sorted_each_with_its_hint_below() {
         let mut problems = Problems::default();
-        problems.add("vault.address", "missing");
-        problems.add_hint("publish.mode", "must be a quoted string", "write \"0440\"");
+        problems.add("vault.address", "missing", "give it");
+        problems.add("publish.mode", "must be a quoted string", "write \"0440\"");
         let (found, _) = problems.finish();
         assert_eq!(
             report(&found),
-            "\n  publish.mode: must be a quoted string\n    hint: write \"0440\"\n  vault.address: missing"
+            "\n  publish.mode: must be a quoted string\n    hint: write \"0440\"\n  vault.address: missing\n    hint: give it"
         );
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::config::environment::Environment;
 use crate::config::expand::{ExpandError, expand};
+use crate::config::keys::{Key, Keys, Takes};
 use crate::config::problem::{Problems, nearest};
 use crate::config::tree::Node;
 use crate::config::value;
@@ -30,20 +31,13 @@ pub(super) struct Reading<'a> {
     pub(super) files: RefCell<BTreeSet<PathBuf>>,
 }
 
-/// The keys that a section may have.
-#[derive(Clone, Copy)]
-pub(super) struct Keys {
-    /// Those that mean something.
-    pub(super) known: &'static [&'static str],
-    /// Those that this version does not know what to do with yet.
-    pub(super) later: &'static [&'static str],
-}
-
 /// One map of the file.
 pub(super) struct Section<'a> {
     reading: &'a Reading<'a>,
     path: String,
     entries: Option<&'a BTreeMap<String, Node>>,
+    /// Those that it may have; `None` where they are names that the user chose.
+    keys: Option<&'static Keys>,
 }
 
 impl<'a> Section<'a> {
@@ -52,23 +46,22 @@ impl<'a> Section<'a> {
         reading: &'a Reading<'a>,
         path: &str,
         node: Option<&'a Node>,
-        keys: Keys,
+        keys: &'static Keys,
     ) -> Self {
-        let section = Self::open_any(reading, path, node);
+        let section = Self { keys: Some(keys), ..Self::open_any(reading, path, node) };
         for key in section.entries.into_iter().flat_map(BTreeMap::keys) {
-            if keys.known.contains(&key.as_str()) {
+            if keys.get(key).is_some() {
                 continue;
             }
-            let at = section.at(key);
             if keys.later.contains(&key.as_str()) {
-                reading.problems.borrow_mut().add(&at, "not in this version");
+                section.problem(key, "not in this version", "leave it out");
                 continue;
             }
-            let hint = match nearest(key, keys.known.iter().copied()) {
+            let hint = match nearest(key, keys.names()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known here: {}", keys.known.join(", ")),
+                None => format!("known here: {}", keys.names().collect::<Vec<_>>().join(", ")),
             };
-            reading.problems.borrow_mut().add_hint(&at, "unknown key", hint);
+            section.problem(key, "unknown key", hint);
         }
         section
     }
@@ -79,14 +72,13 @@ impl<'a> Section<'a> {
             Some(Node::Map(entries)) => Some(entries),
             None | Some(Node::Null) => None,
             Some(other) => {
-                reading
-                    .problems
-                    .borrow_mut()
-                    .add(path, format!("must be a map of keys, not {}", other.kind()));
+                let text = format!("must be a map of keys, not {}", other.kind());
+                let hint = "write `key: value` lines below it, each two spaces further in";
+                reading.problems.borrow_mut().add(path, text, hint);
                 None
             }
         };
-        Self { reading, path: path.to_owned(), entries }
+        Self { reading, path: path.to_owned(), entries, keys: None }
     }
 
     /// The path of `key`.
@@ -94,22 +86,19 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    /// Writes down what is wrong with `key`.
-    pub(super) fn problem(&self, key: &str, text: impl Into<String>) {
-        self.reading.problems.borrow_mut().add(&self.at(key), text);
+    /// What is known of `key`.
+    fn known(&self, key: &str) -> Option<&'static Key> {
+        self.keys?.get(key)
+    }
+
+    /// How a value of `key` is written.
+    fn form(&self, key: &str) -> String {
+        self.known(key).map_or_else(|| Takes::Text.form(), |known| known.takes.form())
     }
 
     /// Writes down what is wrong with `key` and what to do about it.
-    pub(super) fn problem_hint(&self, key: &str, text: impl Into<String>, hint: impl Into<String>) {
-        self.reading.problems.borrow_mut().add_hint(&self.at(key), text, hint);
-    }
-
-    /// As [`Section::problem_hint`], where there may be nothing to do about it.
-    pub(super) fn problem_of(&self, key: &str, text: impl Into<String>, hint: Option<String>) {
-        match hint {
-            Some(hint) => self.problem_hint(key, text, hint),
-            None => self.problem(key, text),
-        }
+    pub(super) fn problem(&self, key: &str, text: impl Into<String>, hint: impl Into<String>) {
+        self.reading.problems.borrow_mut().add(&self.at(key), text, hint);
     }
 
     /// How many problems were written down so far, anywhere.
@@ -144,7 +133,7 @@ impl<'a> Section<'a> {
     }
 
     /// The section at `key`.
-    pub(super) fn section(&self, key: &str, keys: Keys) -> Section<'a> {
+    pub(super) fn section(&self, key: &str, keys: &'static Keys) -> Section<'a> {
         Self::open(self.reading, &self.at(key), self.get(key), keys)
     }
 
@@ -154,7 +143,7 @@ impl<'a> Section<'a> {
     }
 
     /// The section below one of [`Section::entries`].
-    pub(super) fn below(&self, key: &str, node: &'a Node, keys: Keys) -> Section<'a> {
+    pub(super) fn below(&self, key: &str, node: &'a Node, keys: &'static Keys) -> Section<'a> {
         Self::open(self.reading, &self.at(key), Some(node), keys)
     }
 
@@ -164,20 +153,28 @@ impl<'a> Section<'a> {
             Node::Text(text) | Node::Given { text, .. } => text,
             other @ (Node::Boolean(_) | Node::Number(_)) => {
                 let problem = format!("must be text, not {}", other.kind());
-                self.problem_hint(key, problem, "put it in quotes");
+                self.problem(key, problem, "put it in quotes");
                 return None;
             }
             other @ (Node::Null | Node::List(_) | Node::Map(_)) => {
-                self.problem(key, format!("must be text, not {}", other.kind()));
+                self.problem(key, format!("must be text, not {}", other.kind()), self.form(key));
                 return None;
             }
         };
         if text.len() > LONGEST {
-            self.problem(key, format!("longer than {LONGEST} bytes"));
+            self.problem(
+                key,
+                format!("longer than {LONGEST} bytes"),
+                "write less: this is most likely a mistake",
+            );
             return None;
         }
         if text.chars().any(char::is_control) {
-            self.problem(key, "has a control character or a line break in it");
+            self.problem(
+                key,
+                "has a control character or a line break in it",
+                "write it on one line, without escapes",
+            );
             return None;
         }
         Some(text.clone())
@@ -192,7 +189,11 @@ impl<'a> Section<'a> {
     /// Writes down that `key` must be there, where it is not.
     pub(super) fn require(&self, key: &str) {
         if !self.has(key) {
-            self.problem(key, "missing");
+            let hint = match self.known(key).map(|known| known.text) {
+                Some(text) if !text.is_empty() => format!("it is: {text}"),
+                Some(_) | None => self.form(key),
+            };
+            self.problem(key, "missing", hint);
         }
     }
 
@@ -204,26 +205,34 @@ impl<'a> Section<'a> {
     fn expand(&self, key: &str, text: &str) -> Option<String> {
         match expand(text, self.reading.environment) {
             Ok(text) if text.chars().any(char::is_control) => {
-                self.problem(key, "a variable puts a control character or a line break into it");
+                self.problem(
+                    key,
+                    "a variable puts a control character or a line break into it",
+                    "set it to one line of text",
+                );
                 None
             }
             Ok(text) if text.is_empty() => {
                 let hint = "set its variable, or give a default: `${NAME:-…}`";
-                self.problem_hint(key, "is empty once its variables are put in", hint);
+                self.problem(key, "is empty once its variables are put in", hint);
                 None
             }
             Ok(text) => Some(text),
             Err(ExpandError::Open) => {
-                self.problem(key, "has a `${` without its `}`");
+                self.problem(key, "has a `${` without its `}`", "write `${NAME}` or `${NAME:-…}`");
                 None
             }
             Err(ExpandError::Name(name)) => {
-                self.problem(key, format!("`{name}` is no name of a variable"));
+                self.problem(
+                    key,
+                    format!("`{name}` is no name of a variable"),
+                    "letters, digits and `_`, no digit first",
+                );
                 None
             }
             Err(ExpandError::Unset(name)) => {
                 let hint = format!("set it, or give a default: `${{{name}:-…}}`");
-                self.problem_hint(key, format!("the variable `{name}` is not set"), hint);
+                self.problem(key, format!("the variable `{name}` is not set"), hint);
                 None
             }
         }
@@ -265,7 +274,11 @@ impl<'a> Section<'a> {
     pub(super) fn directory(&self, key: &str) -> Option<PathBuf> {
         let text = self.expanded(key)?;
         if !text.starts_with('/') || text.split('/').any(|part| part == "..") {
-            self.problem(key, "must be an absolute path without `..`");
+            self.problem(
+                key,
+                "must be an absolute path without `..`",
+                "write it as `/etc/leasehold/name`",
+            );
             return None;
         }
         Some(PathBuf::from(text))
@@ -284,7 +297,11 @@ impl<'a> Section<'a> {
             Some(Node::Given { text, .. }) if text == "true" => true,
             Some(Node::Given { text, .. }) if text == "false" => false,
             Some(other) => {
-                self.problem(key, format!("must be `true` or `false`, not {}", other.kind()));
+                self.problem(
+                    key,
+                    format!("must be `true` or `false`, not {}", other.kind()),
+                    "write it without quotes",
+                );
                 default
             }
         }
@@ -296,13 +313,21 @@ impl<'a> Section<'a> {
             Node::Number(text) => text.clone(),
             Node::Text(_) | Node::Given { .. } => self.expanded(key)?,
             other @ (Node::Null | Node::Boolean(_) | Node::List(_) | Node::Map(_)) => {
-                self.problem(key, format!("must be a whole number, not {}", other.kind()));
+                self.problem(
+                    key,
+                    format!("must be a whole number, not {}", other.kind()),
+                    "write it as `15`",
+                );
                 return None;
             }
         };
         let number = text.parse().ok();
         if number.is_none() {
-            self.problem(key, format!("must be a whole number: `{}`", shown(&text)));
+            self.problem(
+                key,
+                format!("must be a whole number: `{}`", shown(&text)),
+                "write it as `15`",
+            );
         }
         number
     }
@@ -311,19 +336,22 @@ impl<'a> Section<'a> {
     pub(super) fn duration(&self, key: &str, least: Duration) -> Option<Duration> {
         if let Some(Node::Number(number)) = self.get(key) {
             let hint = format!("did you mean `{number}s`?");
-            self.problem_hint(key, "a duration needs a unit", hint);
+            self.problem(key, "a duration needs a unit", hint);
             return None;
         }
         let text = self.text(key)?;
         let Some(span) = value::duration(&text) else {
             let problem = format!("not a duration: `{}`", shown(&text));
-            self.problem_hint(key, problem, "write it as `500ms`, `90s`, `5m` or `24h`");
+            self.problem(key, problem, "write it as `500ms`, `90s`, `5m` or `24h`");
             return None;
         };
-        if span < least || span > LONGEST_SPAN {
+        if span < least {
             let problem = format!("must be at least {}", value::duration_text(least));
-            let problem = if span < least { problem } else { "longer than ten years".to_owned() };
-            self.problem(key, problem);
+            self.problem(key, problem, "write a longer one");
+            return None;
+        }
+        if span > LONGEST_SPAN {
+            self.problem(key, "longer than ten years", "write a shorter one");
             return None;
         }
         Some(span)
@@ -333,7 +361,11 @@ impl<'a> Section<'a> {
     pub(super) fn whole_seconds(&self, key: &str, least: Duration) -> Option<Duration> {
         let span = self.duration(key, least)?;
         if span.subsec_nanos() != 0 {
-            self.problem(key, "must be whole seconds");
+            self.problem(
+                key,
+                "must be whole seconds",
+                "write it as `90s` or `5m`: Vault counts in seconds",
+            );
         }
         Some(span)
     }
@@ -364,7 +396,9 @@ impl<'a> Section<'a> {
             return Some(*value);
         }
         if later.contains(&text) {
-            self.problem(key, format!("not in this version: `{text}`"));
+            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            let hint = format!("one of {}", known.join(", "));
+            self.problem(key, format!("not in this version: `{text}`"), hint);
             return None;
         }
         let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
@@ -372,7 +406,7 @@ impl<'a> Section<'a> {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("one of {}", known.join(", ")),
         };
-        self.problem_hint(key, format!("unknown word: `{}`", shown(text)), hint);
+        self.problem(key, format!("unknown word: `{}`", shown(text)), hint);
         None
     }
 
@@ -389,7 +423,11 @@ impl<'a> Section<'a> {
         texts.retain(|text| {
             let first = seen.insert(text.clone());
             if !first {
-                self.problem(key, format!("names `{}` twice", shown(text)));
+                self.problem(
+                    key,
+                    format!("names `{}` twice", shown(text)),
+                    "leave one of them out",
+                );
             }
             first
         });
@@ -399,7 +437,11 @@ impl<'a> Section<'a> {
     /// A list of texts.
     pub(super) fn texts(&self, key: &str) -> Option<Vec<String>> {
         let Node::List(items) = self.get(key)? else {
-            self.problem(key, "must be a list, such as `[db, mail]`");
+            self.problem(
+                key,
+                "must be a list, such as `[db, mail]`",
+                "write the dashes or the brackets also around a single one",
+            );
             return None;
         };
         let mut texts = Vec::new();
@@ -413,7 +455,7 @@ impl<'a> Section<'a> {
                 | Node::List(_)
                 | Node::Map(_)) => {
                     let problem = format!("must list texts, not {}", other.kind());
-                    self.problem_hint(key, problem, "put it in quotes");
+                    self.problem(key, problem, "put it in quotes");
                 }
             }
         }

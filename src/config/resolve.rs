@@ -19,28 +19,14 @@ use std::time::Duration;
 
 use crate::agent::{OnStop, Policy, SecretPolicy, Until};
 use crate::config::environment::Environment;
+use crate::config::keys;
 use crate::config::problem::{Problem, Problems};
-use crate::config::raw::{Keys, Reading, Section};
+use crate::config::raw::{Reading, Section};
 use crate::config::tree::Node;
 use crate::config::{Config, Loaded, Log};
 use crate::state;
 
-const TOP: Keys = Keys {
-    known: &[
-        "instance",
-        "vault",
-        "secrets",
-        "publish",
-        "notify",
-        "state",
-        "listen",
-        "on_stop",
-        "stop_timeout",
-        "init_timeout",
-        "log",
-    ],
-    later: &["controller", "exec"],
-};
+pub(super) use secrets::LEASED_ONLY;
 
 /// The state's place where the file names none.
 const STATE_DIRECTORY: &str = "/run/leasehold-state";
@@ -56,7 +42,7 @@ pub(super) fn resolve(
 ) -> Result<Loaded, Vec<Problem>> {
     let (problems, files) = (RefCell::new(problems), RefCell::default());
     let reading = Reading { problems, environment, files };
-    let config = everything(&Section::open(&reading, "", Some(tree), TOP));
+    let config = everything(&Section::open(&reading, "", Some(tree), &keys::TOP));
     let mut reads = reading.files.into_inner();
     // Where the system's CAs are instead, if somebody says so.
     let authorities = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| environment.get(name));
@@ -116,7 +102,7 @@ fn everything(top: &Section<'_>) -> Option<Config> {
 fn instance(top: &Section<'_>) -> String {
     if let Some(name) = top.text("instance") {
         if name.len() > 128 {
-            top.problem("instance", "longer than 128 bytes");
+            top.problem("instance", "longer than 128 bytes", "give it a shorter name");
         }
         return name;
     }
@@ -136,7 +122,7 @@ fn keep(policies: &BTreeMap<crate::snapshot::SecretName, SecretPolicy>) -> Durat
 }
 
 fn state(top: &Section<'_>, publish: Option<&PathBuf>) -> Option<state::Settings> {
-    let section = top.section("state", Keys { known: &["directory", "allow_disk"], later: &[] });
+    let section = top.section("state", &keys::STATE);
     let directory = match section.has("directory") {
         true => section.directory("directory")?,
         false => PathBuf::from(STATE_DIRECTORY),
@@ -144,11 +130,11 @@ fn state(top: &Section<'_>, publish: Option<&PathBuf>) -> Option<state::Settings
     let hint = "every secret is in the state: keep it where the app cannot look";
     match publish {
         Some(publish) if directory.starts_with(publish) => {
-            section.problem_hint("directory", "must not be inside `publish.directory`", hint);
+            section.problem("directory", "must not be inside `publish.directory`", hint);
         }
         Some(publish) if publish.starts_with(&directory) => {
             let text = "must not be inside `state.directory`";
-            top.problem_hint("publish.directory", text, hint);
+            top.problem("publish.directory", text, hint);
         }
         Some(_) | None => {}
     }
@@ -156,7 +142,7 @@ fn state(top: &Section<'_>, publish: Option<&PathBuf>) -> Option<state::Settings
 }
 
 fn log(top: &Section<'_>) -> Log {
-    let section = top.section("log", Keys { known: &["level", "format"], later: &[] });
+    let section = top.section("log", &keys::LOG);
     let words = ["error", "warn", "info", "debug", "trace"].map(|word| (word, word));
     let level = section.choice("level", &words, &[]).unwrap_or("info").to_owned();
     let json = section.choice("format", &[("json", true), ("text", false)], &[]).unwrap_or(true);

@@ -1,8 +1,12 @@
 mod auth;
 mod files;
+mod golden;
+mod keys;
 mod listen;
 mod messages;
+mod print;
 mod sources;
+mod told;
 
 use std::time::Duration;
 

@@ -13,8 +13,8 @@ use landlock::{
 
 /// What names, TLS, randomness and the signalling of processes need of every system. Whole
 /// directories: a file in `/etc` is mostly changed by putting another in its place.
-const SYSTEM: [&str; 7] =
-    ["/dev/random", "/dev/urandom", "/etc", "/lib", "/lib64", "/proc", "/usr"];
+const SYSTEM: [&str; 8] =
+    ["/dev/random", "/dev/urandom", "/etc", "/lib", "/lib64", "/proc", "/sys/fs/cgroup", "/usr"];
 
 /// Where the names of servers are looked up, on many machines by a link out of `/etc`.
 const RESOLVER: &str = "/etc/resolv.conf";

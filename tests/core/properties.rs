@@ -100,7 +100,9 @@ fn setting() -> impl Strategy<Value = Setting> {
         .prop_map(|(ttl, times, token_max, rotate_every, grace, confirm, seed)| Setting {
             ttl,
             max: ttl * times,
-            token_max,
+            // Logins that end with tokens of a fraction of their term are replaced faster than
+            // their budget, a quarter of that term each, can refill.
+            token_max: token_max.map(|max| max.max(ttl)),
             rotate_every,
             grace,
             confirm,

@@ -1,5 +1,6 @@
 //! The API and the commands that ask it: who is answered, what is said, and what comes of it.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -70,6 +71,8 @@ async fn every_command_asks_the_agent_of_the_configuration() {
         assert!(!json.said.contains(secret) && !table.said.contains(secret), "{json:?}");
     }
 
+    watched(&file, &world.name).await;
+
     let late = ask(&file, &["wait", "--generation", "9", "--timeout", "1s"]).await;
     said(&late, 75, "generation 9 is not published yet");
     said(&ask(&file, &["refresh", "nobody"]).await, 64, "no such secret");
@@ -85,6 +88,22 @@ async fn every_command_asks_the_agent_of_the_configuration() {
     assert!(status.success(), "{status}");
     assert_eq!(world.users().await, [] as [String; 0]);
     assert!(!world.path("state/api.sock").exists());
+}
+
+/// `status --watch` shows the table again and again, for as long as somebody looks.
+async fn watched(file: &str, name: &str) {
+    let heading = format!("{name}  ready  generation 1");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
+    command.args(["status", "--watch", "--config", file]).env_clear().stdout(Stdio::piped());
+    let seen = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let seen = lines.filter(|line| line.starts_with(&heading)).take(3).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        seen
+    });
+    assert_eq!(tokio::time::timeout(secs(30), seen).await.unwrap().unwrap(), 3);
 }
 
 #[tokio::test]

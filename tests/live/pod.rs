@@ -189,6 +189,22 @@ async fn lives(variant: Variant) {
         assert!(code != 0 && said.contains(refused), "{script}: {code} {said}");
     }
 
+    // The agent's own user asks at the socket, which the service does not see; on its ports there is
+    // nothing to ask for.
+    let (code, said) = pod.execute("leasehold", &["/leasehold", "status"]).await;
+    assert!(code == 0 && said.contains("  ready  generation 1"), "{code} {said}");
+    let python = from_servers("PYTHON");
+    let connect = "import socket; socket.socket(socket.AF_UNIX)\
+                   .connect('/run/leasehold-state/agent/api.sock')";
+    let (code, said) = pod.execute("app", &[&python, "-c", connect]).await;
+    assert!(code != 0 && said.contains("No such file"), "{code} {said}");
+    for port in [9100, 9101] {
+        let url = format!("http://127.0.0.1:{port}/v1/refresh");
+        let script = format!("import urllib.request as r; r.urlopen('{url}', b'')");
+        let (code, said) = pod.execute("app", &[&python, "-c", &script]).await;
+        assert!(code != 0 && said.contains("HTTP Error 405"), "{script}: {code} {said}");
+    }
+
     let mark = pod.mark();
     pod.kill("leasehold");
     let dead = json!({ "event": "exited", "container": "leasehold", "code": 137 });
@@ -264,6 +280,11 @@ async fn where_the_service_may_write_it_harms_itself_alone() {
         let (code, said) = pod.execute("app", &["sh", "-c", script]).await;
         assert!(code != 0 && said.contains("ermission denied"), "{script}: {code} {said}");
     }
+
+    let connect = "import socket; socket.socket(socket.AF_UNIX)\
+                   .connect('/run/leasehold-state/agent/api.sock')";
+    let (code, said) = pod.execute("app", &[&from_servers("PYTHON"), "-c", connect]).await;
+    assert!(code != 0 && said.contains("Permission denied"), "{code} {said}");
 
     // The volume itself is everybody's: the directory in it can be moved away. What is put in its
     // place leads the agent, which is root to nobody, to what only it may write.

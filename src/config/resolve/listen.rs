@@ -5,15 +5,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::Listen;
-use crate::config::raw::{Keys, Section, shown};
+use crate::config::keys;
+use crate::config::raw::{Section, shown};
 use crate::config::tree::Node;
 use crate::server::LONGEST_SOCKET;
 use crate::server::api::Settings;
 use crate::{publish, state};
-
-const KEYS: Keys = Keys { known: &["probes", "metrics", "api", "api_uids"], later: &["jwt"] };
-
-const API: Keys = Keys { known: &["address", "token_file"], later: &[] };
 
 /// Stands before the path of a socket.
 const UNIX: &str = "unix:";
@@ -24,7 +21,7 @@ pub(super) fn resolve(
     state: Option<&state::Settings>,
     publish: Option<&publish::Settings>,
 ) -> Listen {
-    let section = top.section("listen", KEYS);
+    let section = top.section("listen", &keys::LISTEN);
     let listen = Listen {
         probes: address(&section, "probes"),
         metrics: address(&section, "metrics"),
@@ -32,24 +29,36 @@ pub(super) fn resolve(
     };
     let taken = |other: Option<SocketAddr>, one: SocketAddr| one.port() != 0 && other == Some(one);
     if listen.probes.is_some_and(|probes| taken(listen.metrics, probes)) {
-        section.problem("metrics", "the same address as `listen.probes`");
+        section.problem(
+            "metrics",
+            "the same address as `listen.probes`",
+            "give one of them another port",
+        );
     }
     match &listen.api {
         Some(Settings::Tcp { address, .. }) => {
             for (key, other) in [("probes", listen.probes), ("metrics", listen.metrics)] {
                 if taken(other, *address) {
-                    section.problem("api", format!("the same address as `listen.{key}`"));
+                    section.problem(
+                        "api",
+                        format!("the same address as `listen.{key}`"),
+                        "give one of them another port",
+                    );
                 }
             }
         }
         Some(Settings::Unix { path, uids }) => {
             if publish.is_some_and(|publish| path.starts_with(&publish.directory)) {
-                section.problem("api", "must not be inside `publish.directory`");
+                section.problem(
+                    "api",
+                    "must not be inside `publish.directory`",
+                    "name a directory that the app does not read",
+                );
             }
             if !uids.is_empty() && state.is_some_and(|state| path.starts_with(&state.directory)) {
                 let hint = "name a directory beside it that does not exist yet";
                 let text = "nobody else may enter `state.directory`, so nobody in `api_uids` may";
-                section.problem_hint("api", text, hint);
+                section.problem("api", text, hint);
             }
         }
         None => {}
@@ -61,7 +70,7 @@ fn address(section: &Section<'_>, key: &str) -> Option<SocketAddr> {
     let text = section.expanded(key)?;
     let address = text.parse().ok();
     if address.is_none() {
-        section.problem_hint(
+        section.problem(
             key,
             format!("not an address and a port: `{}`", shown(&text)),
             "write it as `127.0.0.1:9100`, or with port 0 to pick one",
@@ -75,26 +84,42 @@ fn api(section: &Section<'_>) -> Option<Settings> {
     let uids = uids(section);
     if let Some(Node::Map(_)) = section.get("api") {
         if section.has("api_uids") {
-            section.problem("api_uids", "only a socket has it: a port is opened by its token");
+            section.problem(
+                "api_uids",
+                "only a socket has it: a port is opened by its token",
+                "leave it out, or write `api: unix:/run/leasehold/api.sock`",
+            );
         }
-        return port(&section.section("api", API));
+        return port(&section.section("api", &keys::API));
     }
     if section.has("api_uids") && !section.has("api") {
-        section.problem("api_uids", "there is no `listen.api`");
+        section.problem(
+            "api_uids",
+            "there is no `listen.api`",
+            "add `api: unix:/run/leasehold/api.sock` beside it",
+        );
     }
     let text = section.expanded("api")?;
     let Some(path) = text.strip_prefix(UNIX) else {
         let hint = "write `unix:/run/leasehold-state/agent/api.sock`, or, for a port, \
                     `{ address: \"127.0.0.1:9102\", token_file: … }`";
-        section.problem_hint("api", format!("not a socket: `{}`", shown(&text)), hint);
+        section.problem("api", format!("not a socket: `{}`", shown(&text)), hint);
         return None;
     };
     if !path.starts_with('/') || path.ends_with('/') || path.split('/').any(|part| part == "..") {
-        section.problem("api", "must have an absolute path without `..` behind `unix:`");
+        section.problem(
+            "api",
+            "must have an absolute path without `..` behind `unix:`",
+            "write it as `unix:/run/leasehold/api.sock`",
+        );
         return None;
     }
     if path.len() > LONGEST_SOCKET {
-        section.problem("api", format!("longer than {LONGEST_SOCKET} bytes"));
+        section.problem(
+            "api",
+            format!("longer than {LONGEST_SOCKET} bytes"),
+            "the kernel takes no longer path of a socket: name a directory nearer to the top",
+        );
         return None;
     }
     Some(Settings::Unix { path: PathBuf::from(path), uids })
@@ -106,7 +131,7 @@ fn port(api: &Section<'_>) -> Option<Settings> {
     let address = address(api, "address");
     if address.is_some_and(|address| !address.ip().is_loopback()) {
         let hint = "write it as `127.0.0.1:9102`";
-        api.problem_hint("address", "must be on this machine's loopback", hint);
+        api.problem("address", "must be on this machine's loopback", hint);
     }
     Some(Settings::Tcp { address: address?, token_file: api.file("token_file")? })
 }
@@ -128,7 +153,7 @@ fn uids(section: &Section<'_>) -> BTreeSet<u32> {
             .collect(),
         Some(other) => {
             let text = format!("must be a list of user ids, not {}", other.kind());
-            section.problem_hint("api_uids", text, "write it as `[1000]`");
+            section.problem("api_uids", text, "write it as `[1000]`");
             Vec::new()
         }
     };
@@ -136,7 +161,7 @@ fn uids(section: &Section<'_>) -> BTreeSet<u32> {
         let number = text.parse().ok();
         if number.is_none() {
             let hint = "a number: `id -u NAME` tells it";
-            section.problem_hint("api_uids", format!("not a user id: `{}`", shown(text)), hint);
+            section.problem("api_uids", format!("not a user id: `{}`", shown(text)), hint);
         }
         number
     });

@@ -6,23 +6,16 @@ use std::time::Duration;
 use hyper::Uri;
 
 use crate::agent::command::TargetName;
-use crate::config::raw::{Keys, Section, shown, shown_url};
+use crate::config::keys;
+use crate::config::raw::{Section, shown, shown_url};
 use crate::config::resolve::secrets::Secrets;
 use crate::config::tree::Node;
 use crate::config::value;
 use crate::notice::{Channel, Process, Settings};
 use crate::snapshot::SecretName;
 
-const TARGET: Keys = Keys { known: &["name", "secrets", "http", "signal", "exec"], later: &[] };
-
 /// A target has one of them.
 const CHANNELS: [&str; 3] = ["http", "signal", "exec"];
-
-const HTTP: Keys = Keys { known: &["url", "signing_key_file", "timeout"], later: &[] };
-
-const SIGNAL: Keys = Keys { known: &["pid_file", "process", "signal"], later: &[] };
-
-const EXEC: Keys = Keys { known: &["command", "timeout"], later: &[] };
 
 /// More targets are a mistake.
 const MOST_TARGETS: usize = 64;
@@ -56,15 +49,19 @@ pub(super) fn resolve(top: &Section<'_>, secrets: &Secrets) -> Targets {
         Some(Node::List(items)) => items,
         Some(other) => {
             let hint = "write `- { name: …, http: … }`, one for each target";
-            top.problem_hint("notify", format!("must be a list, not {}", other.kind()), hint);
+            top.problem("notify", format!("must be a list, not {}", other.kind()), hint);
             return targets;
         }
     };
     if items.len() > MOST_TARGETS {
-        top.problem("notify", format!("more than {MOST_TARGETS}"));
+        top.problem(
+            "notify",
+            format!("more than {MOST_TARGETS}"),
+            "tell several services by one command",
+        );
     }
     for (index, item) in items.iter().enumerate() {
-        let section = top.below(&format!("notify[{index}]"), item, TARGET);
+        let section = top.below(&format!("notify[{index}]"), item, &keys::TARGET);
         let name = name(&section, &targets);
         let wants = wants(&section, secrets);
         let settings = settings(&section);
@@ -82,10 +79,18 @@ pub(super) fn resolve(top: &Section<'_>, secrets: &Secrets) -> Targets {
 fn name(section: &Section<'_>, targets: &Targets) -> Option<TargetName> {
     let name = section.required_text("name")?;
     if !value::is_name(&name) {
-        section.problem("name", "has lower case letters, digits, `_` and `-`");
+        section.problem(
+            "name",
+            "has lower case letters, digits, `_` and `-`",
+            "choose a name such as `api` or `pool-1`",
+        );
     }
     if targets.wants.contains_key(name.as_str()) {
-        section.problem("name", format!("`{}` is the name of another target", shown(&name)));
+        section.problem(
+            "name",
+            format!("`{}` is the name of another target", shown(&name)),
+            "choose another name",
+        );
     }
     Some(TargetName::from(name))
 }
@@ -97,7 +102,7 @@ fn wants(section: &Section<'_>, secrets: &Secrets) -> BTreeSet<SecretName> {
     }
     let Some(listed) = section.list("secrets") else { return BTreeSet::new() };
     if listed.is_empty() {
-        section.problem("secrets", "names no secret");
+        section.problem("secrets", "names no secret", "leave it out to hear of all");
     }
     secrets.check(section, "secrets", &listed).into_iter().collect()
 }
@@ -108,21 +113,21 @@ fn settings(section: &Section<'_>) -> Option<Settings> {
     for other in given {
         let first = channel.unwrap_or_default();
         let text = format!("must not stand beside `{first}`: a target has one channel");
-        section.problem(other, text);
+        section.problem(other, text, "leave one out, or make two targets of it");
     }
     match channel {
         Some("http") => http(section),
         Some("signal") => signal(section),
         Some(_) => exec(section),
         None => {
-            section.problem_hint("http", "missing", "give one of `http`, `signal`, `exec`");
+            section.problem("http", "missing", "give one of `http`, `signal`, `exec`");
             None
         }
     }
 }
 
 fn http(section: &Section<'_>) -> Option<Settings> {
-    let http = section.section("http", HTTP);
+    let http = section.section("http", &keys::HTTP);
     let timeout = http.duration("timeout", SHORTEST_TIMEOUT);
     let signing_key_file = http.optional_file("signing_key_file");
     let url = url(&http)?;
@@ -131,17 +136,21 @@ fn http(section: &Section<'_>) -> Option<Settings> {
 }
 
 fn signal(section: &Section<'_>) -> Option<Settings> {
-    let signal = section.section("signal", SIGNAL);
+    let signal = section.section("signal", &keys::SIGNAL);
     let number = number(&signal);
     let process = match (signal.has("pid_file"), signal.has("process")) {
         (true, false) => Process::PidFile(signal.file("pid_file")?),
         (false, true) => Process::Name(process(&signal)?),
         (true, true) => {
-            signal.problem("process", "must not stand beside `pid_file`: one says which process");
+            signal.problem(
+                "process",
+                "must not stand beside `pid_file`: one says which process",
+                "leave one of them out",
+            );
             return None;
         }
         (false, false) => {
-            signal.problem_hint("pid_file", "missing", "give one of `pid_file`, `process`");
+            signal.problem("pid_file", "missing", "give one of `pid_file`, `process`");
             return None;
         }
     };
@@ -153,32 +162,32 @@ fn process(signal: &Section<'_>) -> Option<String> {
     let name = signal.text("process")?;
     if name.contains('/') || name.trim() != name {
         let hint = "the last part of the path of its program or script, such as `gunicorn`";
-        signal.problem_hint("process", format!("not a name: `{}`", shown(&name)), hint);
+        signal.problem("process", format!("not a name: `{}`", shown(&name)), hint);
         return None;
     }
     Some(name)
 }
 
 fn exec(section: &Section<'_>) -> Option<Settings> {
-    let exec = section.section("exec", EXEC);
+    let exec = section.section("exec", &keys::EXEC);
     let timeout = exec.duration("timeout", SHORTEST_TIMEOUT).unwrap_or(COMMAND_TIMEOUT);
     exec.require("command");
     let command = exec.texts("command")?;
     match command.first() {
-        None => exec.problem("command", "is empty"),
+        None => exec.problem(
+            "command",
+            "is empty",
+            "write `[/usr/bin/psql, -c, RELOAD]`; no shell is used",
+        ),
         // What follows may be confidential and is not shown.
         Some(program) if !program.starts_with('/') => {
             let text = format!("must begin with an absolute path, not `{}`", shown(program));
-            exec.problem_hint(
-                "command",
-                text,
-                "write `[/usr/bin/psql, -c, RELOAD]`; no shell is used",
-            );
+            exec.problem("command", text, "write `[/usr/bin/psql, -c, RELOAD]`; no shell is used");
         }
         Some(_) => {}
     }
     if command.iter().any(|text| text.contains('\0')) {
-        exec.problem("command", "has a zero byte in it");
+        exec.problem("command", "has a zero byte in it", "no command takes one: leave it out");
     }
     let environment = exec.environment();
     let inherited = INHERITED.iter().filter_map(|name| Some((*name, environment.get(name)?)));
@@ -194,7 +203,7 @@ fn number(signal: &Section<'_>) -> Option<i32> {
     if number.is_none() {
         let known = value::SIGNALS.map(|(name, _)| name).join(", ");
         let text = format!("not a signal that can tell a process: `{}`", shown(&name));
-        signal.problem_hint("signal", text, format!("one of {known}"));
+        signal.problem("signal", text, format!("one of {known}"));
     }
     number
 }
@@ -203,17 +212,24 @@ fn url(http: &Section<'_>) -> Option<String> {
     http.require("url");
     let text = http.expanded("url")?;
     if text.contains('@') {
-        http.problem("url", "must not have a user or password in it");
+        http.problem(
+            "url",
+            "must not have a user or password in it",
+            "sign the requests by `signing_key_file` instead",
+        );
         return None;
     }
     let wrong = |what: &str, hint: &str| {
-        http.problem_hint("url", format!("{what}: `{}`", shown_url(&text)), hint.to_owned());
+        http.problem("url", format!("{what}: `{}`", shown_url(&text)), hint.to_owned());
         None
     };
     let example = "write it as `http://127.0.0.1:8000/path`";
     let Ok(uri) = text.parse::<Uri>() else { return wrong("not a URL", example) };
     if uri.scheme_str() != Some("http") {
-        return wrong("must begin with `http://`", "a notice stays on this machine");
+        return wrong(
+            "must begin with `http://`",
+            "write it as `http://127.0.0.1:8000/path`: a notice stays on this machine",
+        );
     }
     let Some(host) = uri.host().filter(|host| !host.is_empty()) else {
         return wrong("has no host", example);

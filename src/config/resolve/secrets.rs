@@ -7,34 +7,17 @@ use std::time::Duration;
 
 use crate::agent::command::TargetName;
 use crate::agent::{Confirm, Gives, LeasedPolicy, PolledPolicy, Refresh, SecretPolicy};
-use crate::config::raw::{Keys, Section, shown};
+use crate::config::keys;
+use crate::config::raw::{Section, shown};
 use crate::config::resolve::connection;
 use crate::config::resolve::sources::{self, Had, Place, SHORTEST_POLL};
 use crate::config::value;
 use crate::snapshot::{Connection, SecretName, Value};
 use crate::vault::{CERTIFICATE_FIELDS, CertificateRequest, Source};
 
-pub(super) const KEYS: Keys = Keys {
-    known: &[
-        "database",
-        "kv",
-        "read",
-        "pki",
-        "file",
-        "connection",
-        "confirm",
-        "grace",
-        "unconfirmed_after",
-        "rotate_every",
-        "lookup",
-        "required",
-        "enabled",
-    ],
-    later: &["keyset"],
-};
-
 /// Keys that only mean something for a lease.
-const LEASED_ONLY: [&str; 5] = ["confirm", "grace", "unconfirmed_after", "rotate_every", "lookup"];
+pub(in crate::config) const LEASED_ONLY: [&str; 5] =
+    ["confirm", "grace", "unconfirmed_after", "rotate_every", "lookup"];
 
 /// Vault counts leases in whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
@@ -77,10 +60,14 @@ pub(super) fn resolve(top: &Section<'_>) -> Secrets {
     let mut secrets = Secrets::default();
     for (name, node) in section.entries() {
         if !value::is_name(name) {
-            section.problem(name, "a secret's name has lower case letters, digits, `_` and `-`");
+            section.problem(
+                name,
+                "a secret's name has lower case letters, digits, `_` and `-`",
+                "choose a name such as `db` or `mail-key`",
+            );
         }
         let name = SecretName::from(name.as_str());
-        let below = section.below(&name, node, KEYS);
+        let below = section.below(&name, node, &keys::SECRET);
         let entry = entry(&below);
         if sources::is_file(&below) {
             secrets.files.insert(name.clone());
@@ -93,7 +80,7 @@ pub(super) fn resolve(top: &Section<'_>) -> Secrets {
         }
     }
     if secrets.named.len() == secrets.disabled.len() {
-        top.problem_hint("secrets", "there is none", "name at least one that is enabled");
+        top.problem("secrets", "there is none", "name at least one that is enabled");
     }
     secrets
 }
@@ -115,12 +102,11 @@ impl Secrets {
                     let near =
                         crate::config::problem::nearest(name, self.named.keys().map(AsRef::as_ref));
                     let text = format!("there is no secret `{}`", shown(name));
-                    match near {
-                        Some(near) => {
-                            section.problem_hint(key, text, format!("did you mean `{near}`?"));
-                        }
-                        None => section.problem(key, text),
-                    }
+                    let hint = match near {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "name one that stands below `secrets`".to_owned(),
+                    };
+                    section.problem(key, text, hint);
                 }
             }
         }
@@ -276,7 +262,7 @@ fn confirm(
     told: bool,
 ) -> Confirm {
     let problem = |text: &str, hint: &str| {
-        top.problem_hint(&format!("secrets.{name}.confirm"), text, hint);
+        top.problem(&format!("secrets.{name}.confirm"), text, hint);
     };
     match wanted {
         Some(Confirm::Moved) if !connected => {
@@ -303,7 +289,7 @@ fn entry(section: &Section<'_>) -> Option<Entry> {
         Had::Leased | Had::Polled(_) => Gives::Fields,
     };
     if gives == Gives::Fields && section.has("connection") {
-        section.problem("connection", "only a `database` secret has it");
+        section.problem("connection", "only a `database` secret has it", "leave it out");
         return None;
     }
     let connection = connection::resolve(section).map(Arc::new);
@@ -327,7 +313,7 @@ fn entry(section: &Section<'_>) -> Option<Entry> {
 
 fn leased_only(section: &Section<'_>, text: &str, hint: &str) {
     for key in LEASED_ONLY.into_iter().filter(|key| section.has(key)) {
-        section.problem_hint(key, text, hint);
+        section.problem(key, text, hint);
     }
 }
 

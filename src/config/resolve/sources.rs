@@ -8,22 +8,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::Refresh;
-use crate::config::raw::{Keys, Section, shown};
+use crate::config::keys;
+use crate::config::raw::{Section, shown};
 use crate::config::value;
 use crate::vault::{CertificateRequest, Source};
 
 const ALL: [&str; 5] = ["database", "kv", "read", "pki", "file"];
-
-const DATABASE: Keys = Keys { known: &["mount", "role", "static", "poll"], later: &[] };
-
-const KV: Keys = Keys { known: &["mount", "path", "engine", "version", "poll"], later: &[] };
-
-const READ: Keys = Keys { known: &["path", "leased", "poll"], later: &[] };
-
-const PKI: Keys =
-    Keys { known: &["mount", "role", "common_name", "alt_names", "ip_sans", "ttl"], later: &[] };
-
-const FILE: Keys = Keys { known: &["path", "poll"], later: &[] };
 
 const POLL: Duration = Duration::from_secs(15);
 
@@ -64,21 +54,21 @@ pub(super) fn resolve(section: &Section<'_>) -> Option<(Had, Option<Place>)> {
     let vault = |(had, source): (Had, Option<Source>)| Some((had, source.map(Place::Vault)));
     let given: Vec<&str> = ALL.into_iter().filter(|source| section.has(source)).collect();
     match given[..] {
-        ["database"] => vault(database(&section.section("database", DATABASE))),
-        ["kv"] => vault(kv(&section.section("kv", KV))),
-        ["read"] => vault(read(&section.section("read", READ))),
-        ["pki"] => vault(pki(&section.section("pki", PKI))),
-        ["file"] => Some(file(&section.section("file", FILE))),
+        ["database"] => vault(database(&section.section("database", &keys::DATABASE))),
+        ["kv"] => vault(kv(&section.section("kv", &keys::KV))),
+        ["read"] => vault(read(&section.section("read", &keys::READ))),
+        ["pki"] => vault(pki(&section.section("pki", &keys::PKI))),
+        ["file"] => Some(file(&section.section("file", &keys::LOCAL))),
         [first, second, ..] => {
             let text = format!("must not stand beside `{first}`: a secret has one source");
-            section.problem(second, text);
+            section.problem(second, text, "leave out one of the two");
             None
         }
         // A source of a later version has been reported; one message is enough.
-        _ if super::secrets::KEYS.later.iter().any(|key| section.has(key)) => None,
+        _ if keys::SECRET.later.iter().any(|key| section.has(key)) => None,
         _ => {
             let hint = "give one of `database`, `kv`, `read`, `pki`, `file`";
-            section.problem_hint("database", "missing: the secret has no source", hint);
+            section.problem("database", "missing: the secret has no source", hint);
             None
         }
     }
@@ -105,7 +95,7 @@ fn database(section: &Section<'_>) -> (Had, Option<Source>) {
 fn not_polled(section: &Section<'_>, text: &str) {
     if section.has("poll") {
         let hint = "`lookup` of the secret says how often its lease is looked at";
-        section.problem_hint("poll", text, hint);
+        section.problem("poll", text, hint);
     }
 }
 
@@ -117,11 +107,19 @@ fn pki(section: &Section<'_>) -> (Had, Option<Source>) {
     let alt_names = section.expanded_list("alt_names").unwrap_or_default();
     let ip_sans = section.expanded_list("ip_sans").unwrap_or_default();
     for text in ip_sans.iter().filter(|text| text.parse::<IpAddr>().is_err()) {
-        section.problem("ip_sans", format!("not an IP address: `{}`", shown(text)));
+        section.problem(
+            "ip_sans",
+            format!("not an IP address: `{}`", shown(text)),
+            "write it as `[10.0.0.7]`; names belong into `alt_names`",
+        );
     }
     for name in alt_names.iter().chain(&common_name).filter(|name| name.contains([',', ' '])) {
         let key = if common_name.as_ref() == Some(name) { "common_name" } else { "alt_names" };
-        section.problem(key, format!("not a name: `{}`", shown(name)));
+        section.problem(
+            key,
+            format!("not a name: `{}`", shown(name)),
+            "write one name in each entry, without spaces or commas",
+        );
     }
     let ttl = section.whole_seconds("ttl", SHORTEST_CERTIFICATE);
     let request = || {
@@ -142,14 +140,18 @@ fn kv(section: &Section<'_>) -> (Had, Option<Source>) {
     let engine = section.number("engine").unwrap_or(2);
     let version = section.number("version");
     if !(1..=2).contains(&engine) {
-        section.problem("engine", "must be 1 or 2");
+        section.problem("engine", "must be 1 or 2", "as `vault secrets list -detailed` shows it");
     }
     if engine == 1 && version.is_some() {
         let hint = "leave out one of the two";
-        section.problem_hint("version", "engine 1 keeps no versions", hint);
+        section.problem("version", "engine 1 keeps no versions", hint);
     }
     if version == Some(0) {
-        section.problem("version", "must be at least 1: versions are counted from there");
+        section.problem(
+            "version",
+            "must be at least 1: versions are counted from there",
+            "leave it out for the newest",
+        );
     }
     let usual = if version.is_some() { PINNED_POLL } else { POLL };
     let poll = section.duration("poll", SHORTEST_POLL).unwrap_or(usual);
@@ -165,7 +167,11 @@ fn kv(section: &Section<'_>) -> (Had, Option<Source>) {
 fn read(section: &Section<'_>) -> (Had, Option<Source>) {
     let path = path(section, "path");
     if path.as_ref().is_some_and(|path| path.starts_with("v1/")) {
-        section.problem("path", "must begin with the mount, without `v1/`");
+        section.problem(
+            "path",
+            "must begin with the mount, without `v1/`",
+            "write it as `aws/creds/deploy`",
+        );
     }
     if section.boolean("leased", false) {
         not_polled(section, "a leased path is not polled");
@@ -185,7 +191,7 @@ fn path(section: &Section<'_>, key: &str) -> Option<String> {
     let path = text.trim_end_matches('/');
     if !value::is_vault_path(path) {
         let hint = "parts with `/` between, none empty or `..`";
-        section.problem_hint(key, format!("not a path in Vault: `{}`", shown(&text)), hint);
+        section.problem(key, format!("not a path in Vault: `{}`", shown(&text)), hint);
         return None;
     }
     Some(path.to_owned())

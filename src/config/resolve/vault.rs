@@ -2,13 +2,9 @@
 
 use hyper::Uri;
 
-use crate::config::raw::{Keys, Section, shown_url};
+use crate::config::keys;
+use crate::config::raw::{Section, shown_url};
 use crate::vault::{ClientCertificate, Settings};
-
-const KEYS: Keys = Keys {
-    known: &["address", "namespace", "ca_cert", "client_cert", "client_key", "auth"],
-    later: &[],
-};
 
 /// The settings, or nothing where a problem was written down. Where they are not `needed` there may
 /// be none; what the file says must be right all the same.
@@ -18,7 +14,7 @@ pub(super) fn resolve_needed(top: &Section<'_>, needed: bool) -> Option<Option<S
 }
 
 fn resolve(top: &Section<'_>) -> Option<Settings> {
-    let section = top.section("vault", KEYS);
+    let section = top.section("vault", &keys::VAULT);
     let address = address(&section);
     let namespace = section.optional("namespace").unwrap_or_default();
     let ca_cert = section.optional_file("ca_cert");
@@ -31,7 +27,7 @@ fn client(section: &Section<'_>) -> Option<ClientCertificate> {
     for (key, other) in [("client_cert", "client_key"), ("client_key", "client_cert")] {
         if section.is_blank(key) && !section.is_blank(other) {
             let hint = "a certificate and its key go together";
-            section.problem_hint(key, format!("missing: there is a `{other}`"), hint);
+            section.problem(key, format!("missing: there is a `{other}`"), hint);
         }
     }
     let cert = section.optional_file("client_cert");
@@ -41,18 +37,22 @@ fn client(section: &Section<'_>) -> Option<ClientCertificate> {
 
 fn address(section: &Section<'_>) -> Option<String> {
     if !section.has("address") {
-        section.problem_hint("address", "missing", "give it here or in `VAULT_ADDR`");
+        section.problem("address", "missing", "give it here or in `VAULT_ADDR`");
         return None;
     }
     let text = section.expanded("address")?;
     // What stands before an `@` is a password; it must not be shown.
     if text.contains('@') {
-        section.problem("address", "must not have a user or password in it");
+        section.problem(
+            "address",
+            "must not have a user or password in it",
+            "write it as `https://vault.internal:8200`, and how to log in under `auth`",
+        );
         return None;
     }
     let wrong = |what: &str| {
         let problem = format!("{what}: `{}`", shown_url(&text));
-        section.problem_hint("address", problem, "write it as `https://vault.internal:8200`");
+        section.problem("address", problem, "write it as `https://vault.internal:8200`");
         None
     };
     let Ok(uri) = text.parse::<Uri>() else { return wrong("not a URL") };

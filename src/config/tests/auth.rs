@@ -59,7 +59,7 @@ fn what_is_wrong_with_a_login() {
         ),
         (
             https("approle: { role_id_file: /r, secret_id_file: /s, wrapped: 1 }"),
-            "  vault.auth.approle.wrapped: must be `true` or `false`, not a number",
+            "  vault.auth.approle.wrapped: must be `true` or `false`, not a number\n    hint: write it without quotes",
         ),
         (
             https("kubernetes: { mount: k8s }"),
@@ -67,11 +67,11 @@ fn what_is_wrong_with_a_login() {
         ),
         (
             https("kubernetes: { role: r, token_file: token, mount: a//b, jwt: x }"),
-            "  vault.auth.kubernetes.jwt: unknown key\n    hint: known here: role, token_file, mount\n  vault.auth.kubernetes.mount: not a path in Vault: `a//b`\n    hint: parts with `/` between, none empty or `..`\n  vault.auth.kubernetes.token_file: must be an absolute path without `..`",
+            "  vault.auth.kubernetes.jwt: unknown key\n    hint: known here: role, token_file, mount\n  vault.auth.kubernetes.mount: not a path in Vault: `a//b`\n    hint: parts with `/` between, none empty or `..`\n  vault.auth.kubernetes.token_file: must be an absolute path without `..`\n    hint: write it as `/etc/leasehold/name`",
         ),
         (
             https("kubernetes: r"),
-            "  vault.auth.kubernetes: must be a map of keys, not text\n  vault.auth.kubernetes.role: missing\n    hint: name a role in `auth/kubernetes/role/`",
+            "  vault.auth.kubernetes: must be a map of keys, not text\n    hint: write `key: value` lines below it, each two spaces further in\n  vault.auth.kubernetes.role: missing\n    hint: name a role in `auth/kubernetes/role/`",
         ),
         (
             https("jwt: { mount: ci }"),

@@ -41,23 +41,32 @@ fn what_would_let_others_in_or_nobody_is_told() {
         ),
         (
             "api: 'unix:run/api.sock'",
-            "  listen.api: must have an absolute path without `..` behind `unix:`",
+            "  listen.api: must have an absolute path without `..` behind `unix:`\n    hint: write it as `unix:/run/leasehold/api.sock`",
         ),
-        ("api: { address: '127.0.0.1:9102' }", "  listen.api.token_file: missing"),
+        (
+            "api: { address: '127.0.0.1:9102' }",
+            "  listen.api.token_file: missing\n    hint: it is: file with the token that callers must send",
+        ),
         (
             "api: { address: '0.0.0.0:9102', token_file: /t }",
             "  listen.api.address: must be on this machine's loopback\n    hint: write it as `127.0.0.1:9102`",
         ),
         (
             "api: { address: '127.0.0.1:9102', token_file: /t }, api_uids: [1]",
-            "  listen.api_uids: only a socket has it: a port is opened by its token",
+            "  listen.api_uids: only a socket has it: a port is opened by its token\n    hint: leave it out, or write `api: unix:/run/leasehold/api.sock`",
         ),
         (
             "probes: '127.0.0.1:9102', api: { address: '127.0.0.1:9102', token_file: /t }",
-            "  listen.api: the same address as `listen.probes`",
+            "  listen.api: the same address as `listen.probes`\n    hint: give one of them another port",
         ),
-        ("api_uids: [1]", "  listen.api_uids: there is no `listen.api`"),
-        ("api: 'unix:/run/app/x/api.sock'", "  listen.api: must not be inside `publish.directory`"),
+        (
+            "api_uids: [1]",
+            "  listen.api_uids: there is no `listen.api`\n    hint: add `api: unix:/run/leasehold/api.sock` beside it",
+        ),
+        (
+            "api: 'unix:/run/app/x/api.sock'",
+            "  listen.api: must not be inside `publish.directory`\n    hint: name a directory that the app does not read",
+        ),
         (
             "api: 'unix:/run/state/api.sock', api_uids: [1]",
             "  listen.api: nobody else may enter `state.directory`, so nobody in `api_uids` may\n    hint: name a directory beside it that does not exist yet",
@@ -70,7 +79,10 @@ fn what_would_let_others_in_or_nobody_is_told() {
             "api: 'unix:/run/x/s', api_uids: [app, true, -1]",
             "  listen.api_uids: not a user id: `-1`\n    hint: a number: `id -u NAME` tells it\n  listen.api_uids: not a user id: `app`\n    hint: a number: `id -u NAME` tells it\n  listen.api_uids: not a user id: `true or false`\n    hint: a number: `id -u NAME` tells it",
         ),
-        (&long, "  listen.api: longer than 103 bytes"),
+        (
+            &long,
+            "  listen.api: longer than 103 bytes\n    hint: the kernel takes no longer path of a socket: name a directory nearer to the top",
+        ),
     ] {
         let found = problems(&listen(text), &[]);
         let sorted = |text: &str| {

@@ -31,34 +31,34 @@ log: { level: verbose }
             "    hint: one of error, warn, info, debug, trace",
             "  notify: must be a list, not a map",
             "    hint: write `- { name: …, http: … }`, one for each target",
-            "  publish.directory: must be an absolute path without `..`",
+            "  publish.directory: must be an absolute path without `..`\n    hint: write it as `/etc/leasehold/name`",
             "  publish.files.../out: not a path that can be published",
             "    hint: relative to `publish.directory`, such as `db/pgpass`, without `..`",
             "  publish.files.../out.secrets: there is no secret `bd`",
             "    hint: did you mean `db`?",
-            "  publish.files.current/x: the directory needs `current` for itself",
+            "  publish.files.current/x: the directory needs `current` for itself\n    hint: choose another name",
             "  publish.files.current/x.format: unknown word: `dotnev`",
             "    hint: did you mean `dotenv`?",
-            "  publish.files.jwks.json.format: not in this version: `jwks`",
+            "  publish.files.jwks.json.format: not in this version: `jwks`\n    hint: one of dotenv, json, yaml, raw, pg_service, pgpass, dsn, pgbouncer, userlist",
             "  publish.mode: must be in quotes",
             "    hint: write it as \"0440\": without quotes YAML reads a number in base ten",
             "  secrets.db.database: missing: the secret has no source",
             "    hint: give one of `database`, `kv`, `read`, `pki`, `file`",
             "  secrets.db.databse: unknown key",
             "    hint: did you mean `database`?",
-            "  secrets.key.keyset: not in this version",
+            "  secrets.key.keyset: not in this version\n    hint: leave it out",
             "  secrets.kv.grace: only a leased secret has it",
             "    hint: leave it out; a path of `read` whose answers are leases wants `leased: true`",
-            "  secrets.kv.kv.engine: must be 1 or 2",
+            "  secrets.kv.kv.engine: must be 1 or 2\n    hint: as `vault secrets list -detailed` shows it",
             "  secrets.kv.kv.path: not a path in Vault: `../x`",
             "    hint: parts with `/` between, none empty or `..`",
-            "  secrets.kv.required: must be `true` or `false`, not text",
+            "  secrets.kv.required: must be `true` or `false`, not text\n    hint: write it without quotes",
             "  vault.address: missing",
             "    hint: give it here or in `VAULT_ADDR`",
             "  vault.adress: unknown key",
             "    hint: did you mean `address`?",
-            "  vault.auth.approle.role_id_file: must be an absolute path without `..`",
-            "  vault.auth.approle.secret_id_file: missing",
+            "  vault.auth.approle.role_id_file: must be an absolute path without `..`\n    hint: write it as `/etc/leasehold/name`",
+            "  vault.auth.approle.secret_id_file: missing\n    hint: it is: file with the secret id; looked at again at each login",
         ],
     );
 }
@@ -68,7 +68,7 @@ fn an_empty_file_says_what_is_needed() {
     check(
         "",
         &[
-            "  publish.directory: missing",
+            "  publish.directory: missing\n    hint: it is: where the files appear; must be memory-backed, and no link",
             "  secrets: there is none",
             "    hint: name at least one that is enabled",
             "  vault.address: missing",
@@ -102,8 +102,14 @@ fn rules_between_keys() {
             secret(", confirm: told"),
             "  secrets.db.confirm: `told` needs a target\n    hint: name this secret in an entry of `notify`",
         ),
-        (secret(", grace: 500ms"), "  secrets.db.grace: must be at least 1s"),
-        (secret(", grace: 1500ms"), "  secrets.db.grace: must be whole seconds"),
+        (
+            secret(", grace: 500ms"),
+            "  secrets.db.grace: must be at least 1s\n    hint: write a longer one",
+        ),
+        (
+            secret(", grace: 1500ms"),
+            "  secrets.db.grace: must be whole seconds\n    hint: write it as `90s` or `5m`: Vault counts in seconds",
+        ),
         (
             secret(", grace: 5 minutes"),
             "  secrets.db.grace: not a duration: `5 minutes`\n    hint: write it as `500ms`, `90s`, `5m` or `24h`",
@@ -114,7 +120,7 @@ fn rules_between_keys() {
         ),
         (
             secret(", kv: { path: p }"),
-            "  secrets.db.kv: must not stand beside `database`: a secret has one source",
+            "  secrets.db.kv: must not stand beside `database`: a secret has one source\n    hint: leave out one of the two",
         ),
         (
             other("kv: { path: p, engine: 1, version: 3 }"),
@@ -122,15 +128,15 @@ fn rules_between_keys() {
         ),
         (
             other("kv: { path: p, version: 0 }"),
-            "  secrets.db.kv.version: must be at least 1: versions are counted from there",
+            "  secrets.db.kv.version: must be at least 1: versions are counted from there\n    hint: leave it out for the newest",
         ),
         (
             other("kv: { path: p }, connection: { host: h, dbname: d }"),
-            "  secrets.db.connection: only a `database` secret has it",
+            "  secrets.db.connection: only a `database` secret has it\n    hint: leave it out",
         ),
         (
             other("read: { path: v1/aws/creds/deploy }"),
-            "  secrets.db.read.path: must begin with the mount, without `v1/`",
+            "  secrets.db.read.path: must begin with the mount, without `v1/`\n    hint: write it as `aws/creds/deploy`",
         ),
         (
             other("read: { path: aws/creds/deploy, leased: true, poll: 5s }"),
@@ -146,7 +152,7 @@ fn rules_between_keys() {
         ),
         (
             secret(", connection: { host: 'a,,b', dbname: d, port: 0, sslmode: require }"),
-            "  secrets.db.connection.host: not a host, or several with commas: `a,,b`\n  secrets.db.connection.port: must be from 1 to 65535",
+            "  secrets.db.connection.host: not a host, or several with commas: `a,,b`\n    hint: write it as `postgres.internal`, several as `pg-1,pg-2`\n  secrets.db.connection.port: must be from 1 to 65535\n    hint: leave it out for 5432",
         ),
         (
             secret(", connection: { host: '${NO}', dbname: d }"),
@@ -168,7 +174,7 @@ fn rules_between_keys() {
         ),
         (
             secret(", connection: { host: h, dbname: d, sslrootcert: ca.pem }"),
-            "  secrets.db.connection.sslrootcert: must be an absolute path without `..`",
+            "  secrets.db.connection.sslrootcert: must be an absolute path without `..`\n    hint: write it as `/etc/leasehold/name`",
         ),
         (
             secret(", enabled: false"),
@@ -184,32 +190,35 @@ fn rules_between_keys() {
         ),
         (
             file("a: { format: json, secrets: [db] }, a/b: { format: json, secrets: [db] }"),
-            "  publish.files.a: is a file here and a directory in the path of another file",
+            "  publish.files.a: is a file here and a directory in the path of another file\n    hint: choose another name for one of them",
         ),
         (
             file("status.json: { format: json, secrets: [db] }"),
-            "  publish.files.status.json: the directory needs `status.json` for itself",
+            "  publish.files.status.json: the directory needs `status.json` for itself\n    hint: choose another name",
         ),
         (
             file(".new-a/b: { format: json, secrets: [db] }"),
-            "  publish.files..new-a/b: the directory needs names with `.new-` for itself",
+            "  publish.files..new-a/b: the directory needs names with `.new-` for itself\n    hint: choose another name",
         ),
         (
             file(&format!("{}x: {{ format: json, secrets: [db] }}", "d/".repeat(16))),
-            "  publish.files.d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/x: has more than 16 parts",
+            "  publish.files.d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/d/x: has more than 16 parts\n    hint: choose a shorter path",
         ),
-        (file("a: { format: raw, secret: m }"), "  publish.files.a.field: missing"),
+        (
+            file("a: { format: raw, secret: m }"),
+            "  publish.files.a.field: missing\n    hint: it is: of `raw`, which field",
+        ),
         (
             file("a: { format: json, secrets: [db, db], alias: x }"),
-            "  publish.files.a.alias: this format has no use for it\n  publish.files.a.secrets: names `db` twice",
+            "  publish.files.a.alias: this format has no use for it\n    hint: leave it out\n  publish.files.a.secrets: names `db` twice\n    hint: leave one of them out",
         ),
         (
             file("a: { format: json, secrets: [db], mode: \"0422\" }"),
-            "  publish.files.a.mode: nobody but its owner may write it",
+            "  publish.files.a.mode: nobody but its owner may write it\n    hint: write \"0440\", or \"0640\" where its owner writes",
         ),
         (
             notify("{ name: a, http: { url: 'https://127.0.0.1/' } }"),
-            "  notify[0].http.url: must begin with `http://`: `https://127.0.0.1/`\n    hint: a notice stays on this machine",
+            "  notify[0].http.url: must begin with `http://`: `https://127.0.0.1/`\n    hint: write it as `http://127.0.0.1:8000/path`: a notice stays on this machine",
         ),
         (
             notify("{ name: a, http: { url: 'http://10.0.0.1/' } }"),
@@ -217,11 +226,11 @@ fn rules_between_keys() {
         ),
         (
             notify("{ name: a, http: { url: 'https://127.0.0.1/?token=canary#canary' } }"),
-            "  notify[0].http.url: must begin with `http://`: `https://127.0.0.1/`\n    hint: a notice stays on this machine",
+            "  notify[0].http.url: must begin with `http://`: `https://127.0.0.1/`\n    hint: write it as `http://127.0.0.1:8000/path`: a notice stays on this machine",
         ),
         (
             notify("{ name: a, secrets: [], http: { url: 'http://127.0.0.1/' } }"),
-            "  notify[0].secrets: names no secret",
+            "  notify[0].secrets: names no secret\n    hint: leave it out to hear of all",
         ),
         (
             notify("{ name: a, signal: { pid_file: /p, signal: KILL } }"),
@@ -233,7 +242,7 @@ fn rules_between_keys() {
         ),
         (
             notify("{ name: a, signal: { pid_file: /p, process: gunicorn, signal: HUP } }"),
-            "  notify[0].signal.process: must not stand beside `pid_file`: one says which process",
+            "  notify[0].signal.process: must not stand beside `pid_file`: one says which process\n    hint: leave one of them out",
         ),
         (
             notify("{ name: a, signal: { process: /usr/bin/gunicorn, signal: HUP } }"),
@@ -245,10 +254,16 @@ fn rules_between_keys() {
         ),
         (
             notify("{ name: a, signal: { process: x, signal: HUP }, exec: { command: [/x] } }"),
-            "  notify[0].exec: must not stand beside `signal`: a target has one channel",
+            "  notify[0].exec: must not stand beside `signal`: a target has one channel\n    hint: leave one out, or make two targets of it",
         ),
-        (notify("{ name: a, exec: { timeout: 5s } }"), "  notify[0].exec.command: missing"),
-        (notify("{ name: a, exec: { command: [] } }"), "  notify[0].exec.command: is empty"),
+        (
+            notify("{ name: a, exec: { timeout: 5s } }"),
+            "  notify[0].exec.command: missing\n    hint: it is: an absolute path and arguments; no shell",
+        ),
+        (
+            notify("{ name: a, exec: { command: [] } }"),
+            "  notify[0].exec.command: is empty\n    hint: write `[/usr/bin/psql, -c, RELOAD]`; no shell is used",
+        ),
         (
             notify("{ name: a, exec: { command: [psql, canary], timeout: 5s } }"),
             "  notify[0].exec.command: must begin with an absolute path, not `psql`\n    hint: write `[/usr/bin/psql, -c, RELOAD]`; no shell is used",
@@ -259,15 +274,15 @@ fn rules_between_keys() {
         ),
         (
             notify("{ name: a, exec: { command: [/x, \"a\\0b\"] } }"),
-            "  notify[0].exec.command: has a zero byte in it",
+            "  notify[0].exec.command: has a zero byte in it\n    hint: no command takes one: leave it out",
         ),
         (
             notify("{ name: a, exec: { command: /bin/true } }"),
-            "  notify[0].exec.command: must be a list, such as `[db, mail]`",
+            "  notify[0].exec.command: must be a list, such as `[db, mail]`\n    hint: write the dashes or the brackets also around a single one",
         ),
         (
             vault("address: 'https://user:pw@v', auth: { token_file: /t }"),
-            "  vault.address: must not have a user or password in it",
+            "  vault.address: must not have a user or password in it\n    hint: write it as `https://vault.internal:8200`, and how to log in under `auth`",
         ),
         (
             vault("address: 'https://v/v1', auth: { token_file: /t }"),
@@ -297,7 +312,10 @@ fn rules_between_keys() {
             format!("{VAULT}{DB}{PUBLISH}state: {{ directory: /run }}"),
             "  publish.directory: must not be inside `state.directory`\n    hint: every secret is in the state: keep it where the app cannot look",
         ),
-        (format!("{VAULT}{DB}{PUBLISH}init_timeout: 500ms"), "  init_timeout: must be at least 1s"),
+        (
+            format!("{VAULT}{DB}{PUBLISH}init_timeout: 500ms"),
+            "  init_timeout: must be at least 1s\n    hint: write a longer one",
+        ),
     ] {
         check(&text, &[expected]);
     }
@@ -370,4 +388,18 @@ fn the_whole_message_for_a_person() {
     );
     std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
     assert_eq!(message(), "configuration `/c.yaml` is longer than 1048576 bytes");
+}
+
+#[test]
+fn what_is_too_much_is_told() {
+    let files = (0..1025).map(|number| format!("f{number}: {{ format: json, secrets: [db] }}"));
+    let files = files.collect::<Vec<_>>().join(", ");
+    let publish = format!("publish: {{ directory: /run/app, files: {{ {files} }} }}\n");
+    let expected =
+        ["  publish.files: more than 1024", "    hint: put several secrets into one file"];
+    check(&format!("{VAULT}{DB}{publish}"), &expected);
+    let target = |number| format!("{{ name: t{number}, exec: {{ command: [/bin/true] }} }}");
+    let targets = (0..65).map(target).collect::<Vec<_>>().join(", ");
+    let expected = ["  notify: more than 64", "    hint: tell several services by one command"];
+    check(&format!("{VAULT}{DB}{PUBLISH}notify: [{targets}]\n"), &expected);
 }

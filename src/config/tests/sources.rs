@@ -66,7 +66,8 @@ fn what_is_wrong_is_told_with_what_to_do() {
     let ends = "the old password of a static role ends as soon as there is a new one";
     let overlap = "leave it out; a role without `static: true` gives logins that overlap";
     let of_static = |key: &str| format!("  secrets.db.{key}: {ends}\n    hint: {overlap}");
-    let missing = |key: &str| format!("  secrets.db.{key}: missing");
+    let missing =
+        |key: &str, what: &str| format!("  secrets.db.{key}: missing\n    hint: it is: {what}");
     for (text, expected) in [
         (with("database: { role: r, static: true }, grace: 5m"), of_static("grace")),
         (with("database: { role: r, static: true }, confirm: told"), of_static("confirm")),
@@ -78,7 +79,7 @@ fn what_is_wrong_is_told_with_what_to_do() {
         (with("database: { role: r, static: true }, lookup: 1m"), of_static("lookup")),
         (
             with("database: { role: r, static: maybe }"),
-            "  secrets.db.database.static: must be `true` or `false`, not text".to_owned(),
+            "  secrets.db.database.static: must be `true` or `false`, not text\n    hint: write it without quotes".to_owned(),
         ),
         (
             with("database: { role: r, poll: 5s }"),
@@ -86,31 +87,31 @@ fn what_is_wrong_is_told_with_what_to_do() {
              secret says how often its lease is looked at"
                 .to_owned(),
         ),
-        (with("pki: { common_name: a }"), missing("pki.role")),
-        (with("pki: { role: r }"), missing("pki.common_name")),
+        (with("pki: { common_name: a }"), missing("pki.role", "role of the PKI engine")),
+        (with("pki: { role: r }"), missing("pki.common_name", "the certificate's name")),
         (
             with("pki: { role: r, common_name: 'a, b' }"),
-            "  secrets.db.pki.common_name: not a name: `a, b`".to_owned(),
+            "  secrets.db.pki.common_name: not a name: `a, b`\n    hint: write one name in each entry, without spaces or commas".to_owned(),
         ),
         (
             with("pki: { role: r, common_name: a, alt_names: ['b,c'] }"),
-            "  secrets.db.pki.alt_names: not a name: `b,c`".to_owned(),
+            "  secrets.db.pki.alt_names: not a name: `b,c`\n    hint: write one name in each entry, without spaces or commas".to_owned(),
         ),
         (
             with("pki: { role: r, common_name: a, alt_names: b }"),
-            "  secrets.db.pki.alt_names: must be a list, such as `[db, mail]`".to_owned(),
+            "  secrets.db.pki.alt_names: must be a list, such as `[db, mail]`\n    hint: write the dashes or the brackets also around a single one".to_owned(),
         ),
         (
             with("pki: { role: r, common_name: a, ip_sans: [localhost] }"),
-            "  secrets.db.pki.ip_sans: not an IP address: `localhost`".to_owned(),
+            "  secrets.db.pki.ip_sans: not an IP address: `localhost`\n    hint: write it as `[10.0.0.7]`; names belong into `alt_names`".to_owned(),
         ),
         (
             with("pki: { role: r, common_name: a, ttl: 1s }"),
-            "  secrets.db.pki.ttl: must be at least 5s".to_owned(),
+            "  secrets.db.pki.ttl: must be at least 5s\n    hint: write a longer one".to_owned(),
         ),
         (
             with("pki: { role: r, common_name: a, ttl: 5500ms }"),
-            "  secrets.db.pki.ttl: must be whole seconds".to_owned(),
+            "  secrets.db.pki.ttl: must be whole seconds\n    hint: write it as `90s` or `5m`: Vault counts in seconds".to_owned(),
         ),
         (
             with("pki: { role: r, common_name: a, alt_nmes: [b] }"),
@@ -132,22 +133,22 @@ fn what_is_wrong_is_told_with_what_to_do() {
              bundle, ca, certificate, chain, fullchain, private_key, serial"
                 .to_owned(),
         ),
-        (with("file: { poll: 1s }"), missing("file.path")),
+        (with("file: { poll: 1s }"), missing("file.path", "the file")),
         (
             with("file: { path: dev.yaml }"),
-            "  secrets.db.file.path: must be an absolute path without `..`".to_owned(),
+            "  secrets.db.file.path: must be an absolute path without `..`\n    hint: write it as `/etc/leasehold/name`".to_owned(),
         ),
         (
             with("file: { path: /dev.yaml }, connection: { host: h, dbname: d }"),
-            "  secrets.db.connection: only a `database` secret has it".to_owned(),
+            "  secrets.db.connection: only a `database` secret has it\n    hint: leave it out".to_owned(),
         ),
         (
             with("file: { path: /dev.yaml }, kv: { path: p }"),
-            "  secrets.db.file: must not stand beside `kv`: a secret has one source".to_owned(),
+            "  secrets.db.file: must not stand beside `kv`: a secret has one source\n    hint: leave out one of the two".to_owned(),
         ),
         (
             format!("secrets: {{ db: {{ file: {{ path: x }} }} }}\n{PUBLISH}"),
-            "  secrets.db.file.path: must be an absolute path without `..`".to_owned(),
+            "  secrets.db.file.path: must be an absolute path without `..`\n    hint: write it as `/etc/leasehold/name`".to_owned(),
         ),
     ] {
         check(&text, &[&expected]);

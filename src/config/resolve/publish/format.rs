@@ -8,18 +8,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::config::raw::{Keys, Section, shown};
+use crate::config::raw::{Section, shown};
 use crate::config::resolve::secrets::Secrets;
 use crate::render::{Format, Names, Template};
 use crate::snapshot::SecretName;
-
-/// The keys that a file may have.
-pub(super) const KEYS: Keys = Keys {
-    known: &[
-        "format", "template", "mode", "secret", "secrets", "field", "alias", "prefix", "names",
-    ],
-    later: &["owner"],
-};
 
 /// Those of them that only some formats have.
 const OF_FORMATS: [&str; 6] = ["secret", "secrets", "field", "alias", "prefix", "names"];
@@ -69,14 +61,14 @@ pub(super) fn resolve(
     if section.has("template") {
         if section.has("format") {
             let hint = "a template says itself what the file is: leave one of them out";
-            section.problem_hint("format", "must not stand beside `template`", hint);
+            section.problem("format", "must not stand beside `template`", hint);
         }
         unused(section, &[]);
         return Some((Format::Template(template(section, secrets)?), own));
     }
     if section.text("format").as_deref() == Some("template") {
         let hint = "write `template: /path/of/the/template` instead";
-        section.problem_hint("format", "a template is named by a key of its own", hint);
+        section.problem("format", "a template is named by a key of its own", hint);
         return None;
     }
     section.require("format");
@@ -104,7 +96,7 @@ pub(super) fn resolve(
             let mode = own.unwrap_or(PGPASS_MODE);
             if mode & 0o077 != 0 {
                 let text = "libpq ignores a password file that others may read";
-                section.problem_hint("mode", text, "leave it out, or write \"0600\"");
+                section.problem("mode", text, "leave it out, or write \"0600\"");
             }
             return Some((Format::Pgpass { secret: connected(section, secrets)? }, Some(mode)));
         }
@@ -113,14 +105,22 @@ pub(super) fn resolve(
             let secret = connected(section, secrets)?;
             let alias = alias(section, &secret, "database");
             if alias == CONSOLE {
-                section.problem("alias", format!("PgBouncer keeps `{CONSOLE}` for its console"));
+                section.problem(
+                    "alias",
+                    format!("PgBouncer keeps `{CONSOLE}` for its console"),
+                    "choose another name, which clients then connect to",
+                );
             }
             Format::Pgbouncer { secret, alias }
         }
         Name::Userlist => {
             let secret = one(section, secrets)?;
             if secrets.is_no_login(&secret) {
-                section.problem("secret", format!("`{secret}` is no `database` secret"));
+                section.problem(
+                    "secret",
+                    format!("`{secret}` is no `database` secret"),
+                    "name one: users and passwords are what is in this file",
+                );
             }
             Format::Userlist { secret }
         }
@@ -142,7 +142,7 @@ fn used(name: Name) -> &'static [&'static str] {
 fn unused(section: &Section<'_>, used: &[&str]) {
     for key in OF_FORMATS {
         if section.has(key) && !used.contains(&key) {
-            section.problem(key, "this format has no use for it");
+            section.problem(key, "this format has no use for it", "leave it out");
         }
     }
 }
@@ -151,7 +151,7 @@ fn several(section: &Section<'_>, secrets: &Secrets) -> Option<Vec<SecretName>> 
     section.require("secrets");
     let listed = section.list("secrets")?;
     if listed.is_empty() {
-        section.problem("secrets", "names no secret");
+        section.problem("secrets", "names no secret", "write a list, such as `[db, mail]`");
     }
     let names = secrets.check(section, "secrets", &listed);
     (!names.is_empty()).then_some(names)
@@ -166,7 +166,7 @@ fn connected(section: &Section<'_>, secrets: &Secrets) -> Option<SecretName> {
     let name = one(section, secrets)?;
     if secrets.has_no_connection(&name) {
         let text = format!("`{name}` is no `database` secret with a `connection`");
-        section.problem_hint("secret", text, "this format names host, port and database");
+        section.problem("secret", text, "this format names host, port and database");
     }
     Some(name)
 }
@@ -176,7 +176,7 @@ fn alias(section: &Section<'_>, secret: &SecretName, kind: &str) -> String {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     if !alias.chars().all(good) {
         let text = format!("not a {kind}'s name: `{}`", shown(&alias));
-        section.problem_hint("alias", text, "letters, digits, `_`, `-` and `.`");
+        section.problem("alias", text, "letters, digits, `_`, `-` and `.`");
     }
     alias
 }
@@ -186,7 +186,7 @@ fn names(section: &Section<'_>, secrets: &Secrets, listed: Option<&[SecretName]>
     let prefix = section.text("prefix").unwrap_or_default();
     if !prefix.is_empty() && !is_variable(&prefix) {
         let text = format!("no variable's name begins so: `{}`", shown(&prefix));
-        section.problem_hint("prefix", text, "letters, digits and `_`, no digit first");
+        section.problem("prefix", text, "letters, digits and `_`, no digit first");
     }
     let mut chosen: BTreeMap<SecretName, BTreeMap<String, String>> = BTreeMap::new();
     let below = section.names("names");
@@ -195,16 +195,20 @@ fn names(section: &Section<'_>, secrets: &Secrets, listed: Option<&[SecretName]>
         let Some((secret, field)) = key.split_once('.').filter(|(_, field)| !field.is_empty())
         else {
             let hint = "write it as `mail.api_key: SENDGRID_API_KEY`";
-            below.problem_hint(key, "must be a secret and its field", hint);
+            below.problem(key, "must be a secret and its field", hint);
             continue;
         };
         if !is_variable(&name) {
             let text = format!("not a variable's name: `{}`", shown(&name));
-            below.problem_hint(key, text, "letters, digits and `_`, no digit first");
+            below.problem(key, text, "letters, digits and `_`, no digit first");
         }
         let Some(secret) = secrets.check(&below, key, &[secret.to_owned()]).pop() else { continue };
         if listed.is_some_and(|listed| !listed.contains(&secret)) {
-            below.problem(key, format!("`{secret}` is not in `secrets` of this file"));
+            below.problem(
+                key,
+                format!("`{secret}` is not in `secrets` of this file"),
+                "add it there, or leave this name out",
+            );
         }
         chosen.entry(secret).or_default().insert(field.to_owned(), name);
     }
@@ -221,7 +225,11 @@ fn template(section: &Section<'_>, secrets: &Secrets) -> Option<Template> {
     let source = match read(&path) {
         Ok(source) => source,
         Err(error) => {
-            section.problem("template", format!("read `{}`: {error}", path.display()));
+            section.problem(
+                "template",
+                format!("read `{}`: {error}", path.display()),
+                "name a file that the agent may read",
+            );
             return None;
         }
     };
@@ -229,7 +237,8 @@ fn template(section: &Section<'_>, secrets: &Secrets) -> Option<Template> {
     match Template::compile(path.display().to_string(), source, named) {
         Ok(template) => Some(template),
         Err(failure) => {
-            section.problem_of("template", failure.text, failure.hint);
+            let hint = failure.hint.unwrap_or_else(|| "mend it there".to_owned());
+            section.problem("template", failure.text, hint);
             None
         }
     }

@@ -26,6 +26,8 @@ mod fuzzed;
 mod hostile;
 #[path = "effects/parsers.rs"]
 mod parsers;
+#[path = "effects/quickstart.rs"]
+mod quickstart;
 #[path = "effects/readers.rs"]
 mod readers;
 #[path = "effects/space.rs"]

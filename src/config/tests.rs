@@ -132,6 +132,7 @@ fn examples_are_valid() {
             "kubernetes",
             "minimal",
             "postgres",
+            "quickstart",
             "signal",
             "sources"
         ]
@@ -178,9 +179,9 @@ fn examples_are_valid() {
     );
     assert_eq!(warnings.as_slice(), ["vault.auth: `VAULT_TOKEN` in the environment is not used"]);
 
-    assert_eq!(leased(&seen[6].1.config, "db").connection.unwrap().hosts.len(), 2);
+    assert_eq!(leased(&seen[7].1.config, "db").connection.unwrap().hosts.len(), 2);
 
-    let config = &seen[7].1.config;
+    let config = &seen[8].1.config;
     let path = |path: &str| path.to_owned();
     assert_eq!(config.sources["deploy"], Source::Leased { path: path("aws/creds/deploy") });
     assert_eq!(config.sources["signing"], Source::Plain { path: path("transit/keys/app") });

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use tokio::sync::{Notify, mpsc, watch as channel};
+use tokio::time::timeout;
 
 use crate::agent::view::View;
 use crate::agent::{Agent, SecretPolicy, Unmet};
@@ -43,6 +44,9 @@ pub use reload::{Load, Source};
 /// the new one while the old one drains.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_TRY: Duration = Duration::from_millis(100);
+
+/// How long the look for swap waits for the first publish.
+const SWAP_AFTER: Duration = Duration::from_millis(250);
 
 /// What the API is asked for between two turns of the loop; more is refused.
 const MOST_CALLS: usize = 16;
@@ -125,6 +129,7 @@ pub async fn run(
     // All that is needed is open or made, and no thread has been started.
     let confined = confinement::close(&config);
     let told = tell_when_ready(supervisor.clone(), shown.clone());
+    let warned = warn_of_swap(shown.clone());
     let inputs = inputs(&config);
     let (sender, changes) = mpsc::channel(1);
     let seed = seed(&config.instance);
@@ -132,7 +137,7 @@ pub async fn run(
     let watched = config.publish.directory.clone();
     let (agent, first) = Agent::adopt(config.policy.clone(), kept, on_disk, seed, clock.now());
     let files = config.files.clone();
-    let beside = source.iter().map(|source| reload::directory(&source.path)).collect();
+    let beside = source.iter().flat_map(|source| reload::directories(&source.path)).collect();
     let touched = Arc::new(Notify::new());
     let reload = Reload {
         source,
@@ -166,7 +171,7 @@ pub async fn run(
         stop.await;
         supervisor.stopping();
     };
-    let reload = async { tokio::join!(reload.run(&mut listeners), told).0 };
+    let reload = async { tokio::join!(reload.run(&mut listeners), told, warned).0 };
     let ended = tokio::select! {
         ended = driver::run(driver, stop) => ended,
         never = reload => match never {},
@@ -178,10 +183,14 @@ pub async fn run(
 async fn tell_when_ready(supervisor: Supervisor, mut view: channel::Receiver<View>) {
     if view.wait_for(|view| view.started).await.is_ok() {
         supervisor.ready();
-        // A start does not wait for that.
-        if let Some(device) = swap() {
-            logs::swap_is_on(&device);
-        }
+    }
+}
+
+/// Soon, or once something is published: a start does not wait for that.
+async fn warn_of_swap(mut view: channel::Receiver<View>) {
+    let _ = timeout(SWAP_AFTER, view.wait_for(|view| view.started)).await;
+    if let Some(device) = swap() {
+        logs::swap_is_on(&device);
     }
 }
 

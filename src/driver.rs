@@ -174,7 +174,10 @@ async fn turn(
             () = changed(&mut turning.driver.inputs) => turning.inputs_changed(),
             Some(change) = turning.driver.changes.recv(), if !stopping => turning.change(change),
             Some(call) = turning.driver.calls.recv() => match turning.called(call) {
-                Some(event) => event,
+                Some(event) => {
+                    stopping |= matches!(event, Event::Stop);
+                    event
+                }
                 None => continue,
             },
             () = &mut stop, if !stopping => {

@@ -61,17 +61,17 @@ impl Agent {
             Event::Accepted { .. } | Event::Probed { .. } | Event::Counted { .. }
                 if self.stop.is_some() => {}
             Event::Accepted { op } => {
-                for secret in self.leased.values_mut() {
+                for secret in self.all_leased() {
                     secret.accepted(cx, op);
                 }
             }
             Event::Probed { op, result } => {
-                for secret in self.leased.values_mut() {
+                for secret in self.all_leased() {
                     secret.probed(cx, op, result.clone());
                 }
             }
             Event::Counted { op, result } => {
-                for secret in self.leased.values_mut() {
+                for secret in self.all_leased() {
                     secret.counted(cx, op, result.clone());
                 }
             }

@@ -38,6 +38,17 @@ impl Place {
         }
     }
 
+    /// Whether it wants what `other` has.
+    fn is_at(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Api(api::Settings::Unix { path, .. }),
+                Self::Api(api::Settings::Unix { path: taken, .. }),
+            ) => path == taken,
+            _ => self.port().is_some() && self.port() == other.port(),
+        }
+    }
+
     async fn bind(&self, name: &'static str) -> Result<Listener, Failure> {
         match self {
             Self::Port(address) => Listener::bind(name, *address).await,
@@ -81,10 +92,10 @@ impl Listeners {
             if self.open.get(name).is_some_and(|open| open.place == place) {
                 continue;
             }
-            let ours = |open: &Open| place.port().is_some() && open.place.port() == place.port();
+            let ours = |open: &Open| place.is_at(&open.place);
             let listener =
                 place.bind(name).await.map_err(|failure| match self.open.values().any(ours) {
-                    true => failure.hint("the port is still ours; a restart lets go of it first"),
+                    true => failure.hint("it is still ours; a restart lets go of it first"),
                     false => failure,
                 })?;
             taken.push((name, place, listener));

@@ -144,9 +144,14 @@ impl Reload {
         if !fixed.is_empty() {
             return Err(fixed);
         }
+        let elsewhere = || "name another address there".to_owned();
         let taken =
             listeners.take(&config.listen).await.map_err(|Failure { text, hint, .. }| {
-                vec![Problem { path: "listen".to_owned(), text, hint: hint.unwrap_or_default() }]
+                vec![Problem {
+                    path: "listen".to_owned(),
+                    text,
+                    hint: hint.unwrap_or_else(elsewhere),
+                }]
             })?;
         for warning in &warnings {
             logs::configuration_warning(warning);
@@ -180,10 +185,12 @@ async fn settled(touched: &Notify) {
     }
 }
 
-/// Where the configuration file is.
-pub(super) fn directory(path: &Path) -> PathBuf {
+/// Where the configuration file is, and where it leads if it is a link.
+pub(super) fn directories(path: &Path) -> Vec<PathBuf> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    parent.unwrap_or(Path::new(".")).to_owned()
+    let here = parent.unwrap_or(Path::new(".")).to_owned();
+    let there = path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+    [Some(here), there].into_iter().flatten().collect()
 }
 
 fn problems(error: ConfigError) -> Vec<Problem> {

@@ -3,7 +3,7 @@
 //! Receives the flags, prints the schema, the reference or the configuration as it is. Never asks
 //! Vault anything.
 
-use crate::cli::trial::say;
+use crate::cli::teach::put;
 use crate::cli::{ConfigCommand, Exit, failed};
 use crate::config;
 use crate::config::environment::Environment;
@@ -11,15 +11,14 @@ use crate::config::environment::Environment;
 /// Prints what is asked for.
 pub(super) fn config(command: &ConfigCommand, environment: &Environment) -> Exit {
     match command {
-        ConfigCommand::Schema => say(&format!("{:#}", config::schema())),
-        ConfigCommand::Reference => say(config::reference().trim_end()),
+        ConfigCommand::Schema => put(format!("{:#}\n", config::schema()).as_bytes()),
+        ConfigCommand::Reference => put(config::reference().as_bytes()),
         ConfigCommand::Print(arguments) => {
             let path = arguments.config(environment);
             match config::print(&path, environment, &arguments.overrides()) {
-                Ok(text) => say(text.trim_end()),
-                Err(error) => return failed(&error),
+                Ok(text) => put(text.as_bytes()),
+                Err(error) => failed(&error),
             }
         }
     }
-    Exit::Done
 }

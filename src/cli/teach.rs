@@ -77,7 +77,6 @@ pub(super) fn completions(shell: Completed) -> Exit {
         Completed::Zsh => Shell::Zsh,
         Completed::Fish => Shell::Fish,
     };
-    // Written at once: who reads only the beginning need not hear of it.
     let mut script = Vec::new();
     generate(shell, &mut command(), "leasehold", &mut script);
     put(&script)
@@ -98,10 +97,16 @@ pub(super) fn man(directory: Option<&Path>) -> Exit {
     }
 }
 
-fn put(bytes: &[u8]) -> Exit {
-    // Nobody may be there to read.
-    let _ = io::stdout().lock().write_all(bytes);
-    Exit::Done
+/// Prints all of it. Who reads only the beginning need not hear of it.
+pub(super) fn put(bytes: &[u8]) -> Exit {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            print(&format!("write to the standard output: {error}"));
+            Exit::CannotPublish
+        }
+        Ok(()) | Err(_) => Exit::Done,
+    }
 }
 
 fn unwritten(what: &str, error: &io::Error) -> Exit {

@@ -50,10 +50,8 @@ pub(super) enum Takes {
     DurationOr(&'static str),
     /// `true` or `false`.
     Boolean,
-    /// A whole number from one to the other.
+    /// A whole number from one to the other, replaced where it is text.
     Number(u64, u64),
-    /// The same, replaced where it is text.
-    ExpandedNumber(u64, u64),
     /// Permission bits.
     Mode,
     /// One of these words.
@@ -97,9 +95,9 @@ pub(super) enum Otherwise {
 
 use Otherwise::{Depends, Needed, None as Nothing, Value};
 use Takes::{
-    Address, Boolean, Command, Duration, DurationOr, Each, Expanded, ExpandedNumber, ExpandedTexts,
-    ExpandedWord, File, List, Mode, Names, Number, Numbers, Section, Signal, SocketOr, Text, Texts,
-    Url, VaultPath, Word,
+    Address, Boolean, Command, Duration, DurationOr, Each, Expanded, ExpandedTexts, ExpandedWord,
+    File, List, Mode, Names, Number, Numbers, Section, Signal, SocketOr, Text, Texts, Url,
+    VaultPath, Word,
 };
 
 const fn key(name: &'static str, takes: Takes, default: Otherwise, text: &'static str) -> Key {
@@ -245,7 +243,7 @@ pub(super) static READ: Keys = keys(&[
 #[rustfmt::skip]
 pub(super) static CONNECTION: Keys = keys(&[
     key("host", Expanded, Needed, "host, several with commas, or a directory with a socket"),
-    key("port", ExpandedNumber(1, 65_535), Value("5432"), "port of each"),
+    key("port", Number(1, 65_535), Value("5432"), "port of each"),
     key("dbname", Expanded, Needed, "database"),
     key("sslmode", ExpandedWord(&["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]), Value("verify-full"), "as libpq has it"),
     key("sslrootcert", File, Nothing, "PEM file with the CA; needed with `verify-full` and `verify-ca`, but for sockets"),
@@ -360,10 +358,10 @@ impl Takes {
     /// Whether `${…}` is replaced in it.
     pub(super) fn expands(self) -> bool {
         match self {
-            Expanded | File | Url | Address | ExpandedNumber(..) | ExpandedWord(_)
-            | ExpandedTexts | SocketOr(_) => true,
-            Text | VaultPath | Duration | DurationOr(_) | Boolean | Number(..) | Mode | Word(_)
-            | Signal | Texts | Numbers | Command | Names | Section(_) | Each(..) | List(_) => false,
+            Expanded | File | Url | Address | Number(..) | ExpandedWord(_) | ExpandedTexts
+            | SocketOr(_) => true,
+            Text | VaultPath | Duration | DurationOr(_) | Boolean | Mode | Word(_) | Signal
+            | Texts | Numbers | Command | Names | Section(_) | Each(..) | List(_) => false,
         }
     }
 
@@ -379,7 +377,7 @@ impl Takes {
             DurationOr(word) => format!("write it as `90s`, `5m` or `24h`, or `{word}`"),
             Boolean => "write `true` or `false`".to_owned(),
             Number(least, u64::MAX) => format!("a whole number, at least {least}"),
-            Number(least, most) | ExpandedNumber(least, most) => {
+            Number(least, most) => {
                 format!("a whole number from {least} to {most}")
             }
             Mode => "three octal digits, such as \"0440\"".to_owned(),

@@ -46,6 +46,10 @@ impl Page<'_> {
         for key in keys.known {
             let below = entry(node, key.name);
             let path = format!("{path}{}", key.name);
+            // What the environment says of a Vault that nothing comes from is not used.
+            if path == "vault" && self.config.vault.is_none() {
+                continue;
+            }
             match key.takes {
                 Takes::Section(keys) if below.is_some() || depth == 0 => {
                     self.nest(key.name, depth, |page| {
@@ -92,7 +96,6 @@ impl Page<'_> {
                 | Takes::DurationOr(_)
                 | Takes::Boolean
                 | Takes::Number(..)
-                | Takes::ExpandedNumber(..)
                 | Takes::Mode
                 | Takes::Word(_)
                 | Takes::ExpandedWord(_)
@@ -169,7 +172,10 @@ impl Page<'_> {
             true => expand(text, self.environment).unwrap_or_else(|_| text.to_owned()),
             false => text.to_owned(),
         };
-        let remark = by.cloned().or_else(|| (expanded != text).then(|| text.to_owned()));
+        // What is masked in a URL may stand there as a default, too.
+        let is_url = matches!(key.takes, Takes::Url);
+        let replaced = || if is_url { variables(text) } else { text.to_owned() };
+        let remark = by.cloned().or_else(|| (expanded != text).then(replaced));
         let value = match (key.takes, expanded.split_once(['?', '#'])) {
             (Takes::Url, Some((url, _))) => quoted(&format!("{url}?{MASKED}")),
             (Takes::Boolean | Takes::Duration | Takes::DurationOr(_), _) => expanded,
@@ -191,11 +197,7 @@ impl Page<'_> {
         let value = match (key.default, key.takes) {
             (
                 Otherwise::Value(text),
-                Takes::Boolean
-                | Takes::Duration
-                | Takes::DurationOr(_)
-                | Takes::Number(..)
-                | Takes::ExpandedNumber(..),
+                Takes::Boolean | Takes::Duration | Takes::DurationOr(_) | Takes::Number(..),
             ) => text.to_owned(),
             (Otherwise::Value(text), Takes::Mode) => format!("\"{text}\""),
             (Otherwise::Value(text), _) => quoted(text),
@@ -206,14 +208,14 @@ impl Page<'_> {
         Some(Shown { value, remark: Some("default".to_owned()) })
     }
 
-    /// Whether it is about leases, and the secret has none.
+    /// Whether it is about leases, and the secret has none, or is switched off.
     fn means_nothing(&self, path: &str) -> bool {
         let Some((name, key)) = path.strip_prefix("secrets.").and_then(|it| it.split_once('.'))
         else {
             return false;
         };
-        let polled = matches!(self.config.policy.secrets.get(name), Some(SecretPolicy::Polled(_)));
-        polled && LEASED_ONLY.contains(&key)
+        let leased = matches!(self.config.policy.secrets.get(name), Some(SecretPolicy::Leased(_)));
+        !leased && LEASED_ONLY.contains(&key)
     }
 
     /// Defaults that depend on something else.
@@ -288,6 +290,12 @@ fn items(node: Option<&Node>) -> &[Node] {
         )
         | None => &[],
     }
+}
+
+/// The variables that stand in `text`, without their defaults.
+fn variables(text: &str) -> String {
+    let names = text.split("${").skip(1).filter_map(|rest| rest.split([':', '}']).next());
+    names.map(|name| format!("${{{name}}}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Text that YAML reads as the same text.

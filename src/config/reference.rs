@@ -33,7 +33,6 @@ fn rows(text: &mut String, above: &str, keys: &Keys) {
             | Takes::DurationOr(_)
             | Takes::Boolean
             | Takes::Number(..)
-            | Takes::ExpandedNumber(..)
             | Takes::Mode
             | Takes::Word(_)
             | Takes::ExpandedWord(_)

@@ -48,7 +48,7 @@ fn property(key: &Key) -> Value {
     }
     match (key.default, key.takes) {
         (Otherwise::Value(value), Takes::Boolean) => schema["default"] = json!(value == "true"),
-        (Otherwise::Value(value), Takes::Number(..) | Takes::ExpandedNumber(..)) => {
+        (Otherwise::Value(value), Takes::Number(..)) => {
             schema["default"] = value.parse::<u64>().map_or_else(|_| json!(value), Value::from);
         }
         (Otherwise::Value(value), _) => schema["default"] = json!(value),
@@ -71,10 +71,7 @@ fn takes(takes: Takes) -> Value {
         Takes::Duration => text(&format!("^{DURATION}$")),
         Takes::DurationOr(word) => text(&format!("^({word}|{DURATION})$")),
         Takes::Boolean => json!({ "type": "boolean" }),
-        Takes::Number(least, most) => number(least, most, "^[0-9]+$"),
-        Takes::ExpandedNumber(least, most) => {
-            number(least, most, &format!("^([0-9]+$|.*{VARIABLE})"))
-        }
+        Takes::Number(least, most) => number(least, most),
         Takes::Mode => text("^0?[4-7][0145][0145]$"),
         Takes::Word(words) => json!({ "enum": words }),
         Takes::ExpandedWord(words) => json!({ "anyOf": [{ "enum": words }, text(VARIABLE)] }),
@@ -82,7 +79,9 @@ fn takes(takes: Takes) -> Value {
             let names = value::SIGNALS.map(|(name, _)| name).join("|");
             text(&format!("^(SIG)?({names})$"))
         }
-        Takes::Numbers => json!({ "type": "array", "items": { "type": "integer", "minimum": 0 } }),
+        Takes::Numbers => {
+            json!({ "type": "array", "items": { "type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+$" } })
+        }
         Takes::SocketOr(keys) => json!({ "anyOf": [text("^unix:|\\$\\{"), section(keys)] }),
         Takes::Texts | Takes::ExpandedTexts | Takes::Command => {
             json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 })
@@ -102,7 +101,8 @@ fn takes(takes: Takes) -> Value {
     }
 }
 
-fn number(least: u64, most: u64, pattern: &str) -> Value {
+fn number(least: u64, most: u64) -> Value {
+    let pattern = format!("^([0-9]+$|.*{VARIABLE})");
     let mut schema = json!({ "type": ["integer", "string"], "minimum": least, "pattern": pattern });
     if most < u64::MAX {
         schema["maximum"] = json!(most);

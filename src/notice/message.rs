@@ -129,6 +129,10 @@ fn signing_key(file: &Path) -> Result<hmac::Key, Failure> {
     let refuse = |class, why: &str| {
         Failure::new(class, format!("read the signing key `{}`: {why}", file.display()))
     };
+    // A pipe would hold everything up.
+    if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return Err(refuse(Class::Ours, "it is no file"));
+    }
     let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|error| {
         let missing = error.kind() == std::io::ErrorKind::NotFound;
         refuse(if missing { Class::Missing } else { Class::Ours }, &error.to_string())

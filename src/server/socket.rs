@@ -80,7 +80,10 @@ fn prepare(path: &Path, shared: bool) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed(error)),
     }
-    let meta = fs::metadata(directory).map_err(failed)?;
+    let meta = fs::symlink_metadata(directory).map_err(failed)?;
+    if meta.is_symlink() {
+        return Err(refuse(path, &format!("`{}` is a link", directory.display())));
+    }
     let open = meta.mode() & 0o022 != 0 && meta.mode() & 0o1000 == 0;
     if open || ![0, us()].contains(&meta.uid()) {
         let why = format!("others may write to `{}`", directory.display());

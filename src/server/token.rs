@@ -29,6 +29,10 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
         Failure::new(Class::Ours, text)
             .hint(format!("put {SHORTEST} or more random letters and digits there, and no more"))
     };
+    // A pipe would hold everything up.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(refuse("it is no file"));
+    }
     let mut text = Zeroizing::new(String::new());
     File::open(path)
         .and_then(|file| file.take(LONGEST).read_to_string(&mut text))

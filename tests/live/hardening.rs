@@ -40,6 +40,9 @@ async fn what_a_process_can_give_up_is_given_up_and_a_planted_link_leads_nowhere
     let agent = Agent::start(&world.path("leasehold.yaml"), world.journal.clone());
     let file = world.path("volume/run/db/pg_service.conf");
     eventually("a login is published", secs(15), async || metadata(&file).ok()).await;
+    // It comes after the files.
+    let status = world.path("volume/run/status.json");
+    eventually("the status is there", secs(5), async || metadata(&status).ok()).await;
 
     for thread in threads(&agent) {
         assert_eq!(thread["NoNewPrivs"], "1", "{}", thread["Name"]);

@@ -206,6 +206,38 @@ async fn a_bad_file_changes_nothing_and_says_all_that_is_wrong() {
     assert_eq!(world.users().await, [first.user]);
 }
 
+/// What an agent closed itself off from is no part of a configuration that it can go on by.
+#[tokio::test]
+async fn what_is_out_of_reach_of_a_confined_agent_wants_a_restart() {
+    let world = World::new(Terms::of("1h", "2h")).await;
+    let config = world.config();
+    let agent = world.start_and_publish(&config).await;
+    let first = world.login().unwrap();
+    world.journal.wait(0, "confined", secs(5)).await;
+
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let far = elsewhere.path().join("far.yaml");
+    std::fs::write(&far, "key: far\n").unwrap();
+    let mut other = config.clone();
+    other["secrets"]["far"] = json!({ "file": { "path": far } });
+    other["publish"]["files"]["far"] = json!({ "format": "json", "secrets": ["far"] });
+    let problems = refused(&world, &other.to_string()).await;
+    let text = format!("`{}` is out of reach", elsewhere.path().display());
+    assert!(problems[0].text("error").contains(&text), "{problems:?}");
+    let mut command = config.clone();
+    command["notify"] = json!([{ "name": "reload", "exec": { "command": ["/bin/true"] } }]);
+    let problems = refused(&world, &command.to_string()).await;
+    assert!(problems[0].text("error").contains("a confined agent starts none"), "{problems:?}");
+    assert!(problems[0].text("hint").contains("restart the agent"), "{problems:?}");
+
+    // A restart does, with the login that is there.
+    world.prepare("leasehold", &other);
+    agent.kill();
+    let _agent = world.start(&other);
+    eventually("the far secret", secs(10), async || self::text(&world, "far")).await;
+    assert_eq!(world.login().unwrap(), first);
+}
+
 #[tokio::test]
 async fn a_secret_that_is_required_and_not_there_leaves_the_files_as_they_were() {
     let world = World::new(Terms::of("1h", "2h")).await;

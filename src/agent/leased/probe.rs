@@ -46,6 +46,10 @@ impl Leased {
                     self.proved(cx, &tried);
                 }
             }
+            // It has been replaced, and says nothing of the one that is to be tried now.
+            Err(failure) if self.to_probe().is_none_or(|lease| *lease.version() != tried) => {
+                cx.record(Record::ProbeFailed { secret: self.name.clone(), failure });
+            }
             Err(failure) if failure.class == Class::Denied => self.refused(cx, &tried, failure),
             Err(failure) => {
                 self.refusals = 0;

@@ -229,7 +229,7 @@ fn in_words(place: &Place) -> String {
     };
     match source {
         Source::Database { mount, role } => format!("{mount}/creds/{role}"),
-        Source::Static { mount, role } => format!("{mount}/static-creds/{role}"),
+        Source::Static { mount, role } => format!("{mount}/static-creds/{role} (static role)"),
         Source::Certificate(CertificateRequest {
             mount,
             role,

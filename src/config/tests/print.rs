@@ -15,7 +15,7 @@ publish:
   directory: /run/app
   files: { a.env: { format: dotenv, secrets: [db, mail], names: { mail.key: KEY } } }
 notify:
-  - { name: api, http: { url: 'http://127.0.0.1/x?token=canary' } }
+  - { name: api, http: { url: 'http://${HOOK:-127.0.0.1}/x?token=${T:-canary}' } }
   - { name: pool, secrets: [db], exec: { command: [/bin/reload, canary] } }
 ";
     let (_directory, path) = file(text);
@@ -71,7 +71,7 @@ publish:
 notify:
   - name: api
     http:
-      url: "http://127.0.0.1/x?[redacted]"
+      url: "http://127.0.0.1/x?[redacted]"   # ${HOOK} ${T}
       timeout: 5s                            # default
   - name: pool
     secrets: [db]

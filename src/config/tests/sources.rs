@@ -16,7 +16,10 @@ fn a_static_role_is_a_login_that_is_polled() {
     let config = good(&text, &[]);
     let db = polled(&config, "db");
     assert_eq!(db.refresh, Refresh::Asked(Duration::from_secs(15)));
-    assert_eq!((db.gives, db.source.as_str()), (Gives::Login, "database/static-creds/r"));
+    assert_eq!(
+        (db.gives, db.source.as_str()),
+        (Gives::Login, "database/static-creds/r (static role)")
+    );
     assert_eq!(db.connection.unwrap().hosts, ["h"]);
     let source = Source::Static { mount: "database".to_owned(), role: "r".to_owned() };
     assert_eq!(config.sources["db"], source);

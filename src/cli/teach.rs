@@ -24,7 +24,7 @@ pub(super) enum Completed {
 
 /// Commands by what somebody wants; one that is in no group stands below the last.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Beside a service", &["run", "init", "exec", "health"]),
+    ("Beside a service", &["run", "init", "health"]),
     ("Ask a running agent", &["status", "wait", "refresh", "stop"]),
     ("Before it goes live", &["check", "rehearse"]),
     ("When something is left behind", &["doctor"]),
@@ -102,7 +102,8 @@ pub(super) fn put(bytes: &[u8]) -> Exit {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            print(&format!("write to the standard output: {error}"));
+            let hint = "see whether what it is sent to has room";
+            print(&format!("write to the standard output: {error}\nhint: {hint}"));
             Exit::CannotPublish
         }
         Ok(()) | Err(_) => Exit::Done,

@@ -355,6 +355,18 @@ impl Keys {
 }
 
 impl Takes {
+    /// The keys that may stand below it, and what comes between its path and theirs.
+    pub(super) fn below(self) -> Option<(String, &'static Keys)> {
+        match self {
+            Section(keys) | SocketOr(keys) => Some((".".to_owned(), keys)),
+            Each(name, keys) => Some((format!(".{name}."), keys)),
+            List(keys) => Some(("[].".to_owned(), keys)),
+            Text | Expanded | File | Url | Address | VaultPath | Duration | DurationOr(_)
+            | Boolean | Number(..) | Mode | Word(_) | ExpandedWord(_) | Signal | Texts
+            | ExpandedTexts | Numbers | Command | Names => None,
+        }
+    }
+
     /// Whether `${…}` is replaced in it.
     pub(super) fn expands(self) -> bool {
         match self {

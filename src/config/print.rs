@@ -56,7 +56,7 @@ impl Page<'_> {
                         page.section(keys, below, &format!("{path}."), depth + 1);
                     });
                 }
-                Takes::Section(_) if key.name == "auth" && self.config.vault.is_some() => {
+                Takes::Section(_) if key.name == "auth" => {
                     self.line(depth, "# auth", &self.token());
                 }
                 Takes::Section(_) => {}

@@ -19,29 +19,8 @@ fn rows(text: &mut String, above: &str, keys: &Keys) {
         if !key.text.is_empty() {
             let _ = writeln!(text, "| `{path}` | {} | {} |", default(key), key.text);
         }
-        match key.takes {
-            Takes::Section(keys) | Takes::SocketOr(keys) => rows(text, &format!("{path}."), keys),
-            Takes::Each(name, keys) => rows(text, &format!("{path}.{name}."), keys),
-            Takes::List(keys) => rows(text, &format!("{path}[]."), keys),
-            Takes::Text
-            | Takes::Expanded
-            | Takes::File
-            | Takes::Url
-            | Takes::Address
-            | Takes::VaultPath
-            | Takes::Duration
-            | Takes::DurationOr(_)
-            | Takes::Boolean
-            | Takes::Number(..)
-            | Takes::Mode
-            | Takes::Word(_)
-            | Takes::ExpandedWord(_)
-            | Takes::Signal
-            | Takes::Texts
-            | Takes::ExpandedTexts
-            | Takes::Numbers
-            | Takes::Command
-            | Takes::Names => {}
+        if let Some((step, keys)) = key.takes.below() {
+            rows(text, &format!("{path}{step}"), keys);
         }
     }
 }

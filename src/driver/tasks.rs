@@ -76,6 +76,12 @@ impl Outside {
         render::try_out(&self.files, &Snapshot { generation: Generation(0), secrets }, name)
     }
 
+    /// As [`Outside::tried_out`], of what was made: it was one of those that the budget allows.
+    fn fits(&self, name: &SecretName, content: &Granted) -> Result<(), Failure> {
+        let tried = self.tried_out(name, content);
+        tried.map_err(|failure| Failure { class: Class::Unclear, ..failure })
+    }
+
     async fn issue(
         &self,
         vault: &Vault,
@@ -106,10 +112,8 @@ impl Outside {
     ) -> Result<Grant, Failure> {
         let grant = vault.issue(token, self.source(name)?).await?;
         if matches!(grant.content, Granted::Fields(_))
-            && let Err(mut failure) = self.tried_out(name, &grant.content)
+            && let Err(failure) = self.fits(name, &grant.content)
         {
-            // It was one of the leases that the budget allows.
-            failure.class = Class::Unclear;
             return Err(vault.discard(token, &grant.lease_id, failure).await);
         }
         Ok(grant)
@@ -141,12 +145,8 @@ impl Outside {
         token: &Secret,
     ) -> Result<Reading, Failure> {
         let reading = vault.make(token, self.source(name)?).await?;
-        if let Reading::New { content, .. } = &reading
-            && let Err(mut failure) = self.tried_out(name, content)
-        {
-            // It was one of those that the budget allows.
-            failure.class = Class::Unclear;
-            return Err(failure);
+        if let Reading::New { content, .. } = &reading {
+            self.fits(name, content)?;
         }
         Ok(reading)
     }

@@ -7,8 +7,8 @@ use crate::config::keys::{Keys, TOP, Takes};
 fn walk(keys: &'static Keys, path: &str, visit: &mut impl FnMut(&str, &'static Keys)) {
     visit(path, keys);
     for key in keys.known {
-        if let Takes::Section(below) | Takes::Each(_, below) | Takes::List(below) = key.takes {
-            walk(below, &format!("{path}{}.", key.name), visit);
+        if let Some((step, below)) = key.takes.below() {
+            walk(below, &format!("{path}{}{step}", key.name), visit);
         }
     }
 }

@@ -6,6 +6,7 @@ TOOLS := tests/support/setup.sh
 TEST_THREADS := 12
 # Those that keep programs querying run two at a time; `.config/nextest.toml` says the same.
 LOAD := kills:: rotation:: faults::
+SERVED := --lib --bins --test effects --test live
 PYTHON := target/tools/venv/bin/python
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
@@ -21,16 +22,20 @@ demo: ## watch credentials rotate under two programs; SECONDS=30 says how long
 	@cargo build --quiet --bin leasehold
 	@$(PYTHON) examples/demo/demo.py --binary $(TARGET)/debug/leasehold --seconds $(SECONDS)
 
+# What computes goes first, and alone: beside it the servers of the others would answer late.
 test: image-debug ## every test, against an OpenBao and a PostgreSQL of its own
 	@$(TOOLS) servers node
 ifdef NEXTEST
 	@cargo nextest run --no-run
-	@tests/support/servers.py -- cargo nextest run --test-threads $(TEST_THREADS)
+	@cargo nextest run -E 'binary(core)'
+	@tests/support/servers.py -- \
+		cargo nextest run --test-threads $(TEST_THREADS) -E 'not binary(core)'
 else
 	@cargo test --no-run
-	@tests/support/servers.py -- timeout 900 cargo test -- \
+	@cargo test --test core
+	@tests/support/servers.py -- timeout 900 cargo test $(SERVED) -- \
 		--test-threads $(TEST_THREADS) $(addprefix --skip ,$(LOAD))
-	@tests/support/servers.py -- timeout 900 cargo test -- --test-threads 2 $(LOAD)
+	@tests/support/servers.py -- timeout 900 cargo test $(SERVED) -- --test-threads 2 $(LOAD)
 endif
 
 # Trials that live for minutes, most of it waiting.

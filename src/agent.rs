@@ -284,7 +284,8 @@ impl Agent {
 
     /// Whether anything comes from Vault; else nobody logs in there.
     fn needs_vault(&self) -> bool {
-        let leases = !self.leased.is_empty() || !self.retired.is_empty();
+        let retired = self.retired.values().any(|secret| !secret.ended());
+        let leases = !self.leased.is_empty() || retired;
         leases || self.polled.values().any(|secret| !secret.is_local())
     }
 
@@ -309,6 +310,7 @@ impl Agent {
         View {
             generation: self.publication.generation(),
             started: visible.is_some(),
+            needs_vault: self.needs_vault(),
             session: self.session.token().is_some(),
             session_expires: self.session.expires(),
             secrets,

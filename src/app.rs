@@ -128,7 +128,7 @@ pub async fn run(
     let outside = Arc::new(outside(&config, vault, key, &BTreeMap::new(), clock.clone()));
     // All that is needed is open or made, and no thread has been started.
     let confined = confinement::close(&config);
-    let told = tell_when_ready(supervisor.clone(), shown.clone());
+    let told = tell_supervisor(supervisor, shown.clone());
     let warned = warn_of_swap(shown.clone());
     let inputs = inputs(&config);
     let (sender, changes) = mpsc::channel(1);
@@ -167,10 +167,6 @@ pub async fn run(
         heartbeat,
         calls,
     };
-    let stop = async {
-        stop.await;
-        supervisor.stopping();
-    };
     let reload = async { tokio::join!(reload.run(&mut listeners), told, warned).0 };
     let ended = tokio::select! {
         ended = driver::run(driver, stop) => ended,
@@ -180,9 +176,13 @@ pub async fn run(
     ended?.map_or(Ok(()), |unmet| Err(unmet.into()))
 }
 
-async fn tell_when_ready(supervisor: Supervisor, mut view: channel::Receiver<View>) {
-    if view.wait_for(|view| view.started).await.is_ok() {
+async fn tell_supervisor(supervisor: Supervisor, mut view: channel::Receiver<View>) {
+    let started = view.wait_for(|view| view.started || view.stopping).await;
+    if started.is_ok_and(|view| view.started) {
         supervisor.ready();
+    }
+    if view.wait_for(|view| view.stopping).await.is_ok() {
+        supervisor.stopping();
     }
 }
 

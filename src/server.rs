@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -33,15 +34,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::error::{Class, Failure};
 use crate::logs;
 pub use socket::LONGEST as LONGEST_SOCKET;
 use socket::SocketFile;
 
-/// A connection counts from its accept to its end; more wait in the kernel's queue.
+/// A connection counts from its accept to its end. For one more the oldest that has asked nothing
+/// makes room; where all have asked, it waits.
 const MOST_CONNECTIONS: usize = 64;
 
 /// No probe and no scrape has more.
@@ -252,38 +253,64 @@ impl Listener {
         let Self { name, socket, address, hosts, callers, patience, _file } = self;
         let rules = Arc::new(Rules { hosts, callers, patience, handler });
         logs::listening(name, &address);
-        let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-        let mut connections = JoinSet::new();
+        let mut connections = Connections::default();
         let mut stop = pin!(stop);
         loop {
-            while connections.try_join_next().is_some() {}
-            let (stream, place) = tokio::select! {
-                accepted = accept(name, &socket, &address, &room) => accepted,
+            let next = async {
+                let stream = accept(name, &socket, &address).await;
+                connections.make_room().await;
+                stream
+            };
+            let stream = tokio::select! {
+                stream = next => stream,
                 () = &mut stop => break,
             };
-            let rules = rules.clone();
-            connections.spawn(async move {
-                let patience = rules.patience;
-                let _ = tokio::time::timeout(patience, begin(stream, rules)).await;
-                drop(place);
-            });
+            connections.begin(stream, rules.clone());
         }
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, async {
-            while connections.join_next().await.is_some() {}
+            while connections.running.join_next().await.is_some() {}
         })
         .await;
     }
 }
 
+/// The connections under way.
+#[derive(Default)]
+struct Connections {
+    running: JoinSet<()>,
+    /// From the oldest on: whether it has asked.
+    all: Vec<(AbortHandle, Arc<AtomicBool>)>,
+}
+
+impl Connections {
+    /// Waits until there is room for one more.
+    async fn make_room(&mut self) {
+        while self.running.try_join_next().is_some() {}
+        self.all.retain(|(task, _)| !task.is_finished());
+        if self.all.len() < MOST_CONNECTIONS {
+            return;
+        }
+        if let Some(at) = self.all.iter().position(|(_, asked)| !asked.load(Ordering::Relaxed)) {
+            self.all.remove(at).0.abort();
+        } else {
+            self.running.join_next().await;
+        }
+    }
+
+    fn begin(&mut self, stream: Stream, rules: Arc<Rules>) {
+        let asked = Arc::new(AtomicBool::new(false));
+        let told = asked.clone();
+        let task = self.running.spawn(async move {
+            let patience = rules.patience;
+            let _ = tokio::time::timeout(patience, begin(stream, rules, told)).await;
+        });
+        self.all.push((task, asked));
+    }
+}
+
 /// The next connection. An error is about one connection or about a shortage that passes, as
 /// of file descriptors: neither ends the listener.
-async fn accept(
-    name: &'static str,
-    socket: &Socket,
-    address: &str,
-    room: &Arc<Semaphore>,
-) -> (Stream, Option<OwnedSemaphorePermit>) {
-    let place = room.clone().acquire_owned().await.ok();
+async fn accept(name: &'static str, socket: &Socket, address: &str) -> Stream {
     let mut pause = Duration::from_millis(10);
     loop {
         let accepted = match socket {
@@ -291,7 +318,7 @@ async fn accept(
             Socket::Unix(listener) => listener.accept().await.map(|(s, _)| Stream::Unix(s)),
         };
         match accepted {
-            Ok(stream) => return (stream, place),
+            Ok(stream) => return stream,
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 let text = format!("accept on `{address}`: {error}");
@@ -322,11 +349,12 @@ enum Caller {
     Refused(u32),
 }
 
-async fn begin(stream: Stream, rules: Arc<Rules>) {
+/// `asked` becomes true with the first question of one who may ask.
+async fn begin(stream: Stream, rules: Arc<Rules>, asked: Arc<AtomicBool>) {
     match stream {
         Stream::Tcp(stream) => {
             let address = stream.peer_addr().map(|address| address.to_string());
-            connection(stream, Caller::Known(address.unwrap_or_default()), rules).await;
+            connection(stream, Caller::Known(address.unwrap_or_default()), rules, asked).await;
         }
         Stream::Unix(stream) => {
             // Whom the kernel cannot name went away.
@@ -341,7 +369,7 @@ async fn begin(stream: Stream, rules: Arc<Rules>) {
                 }
             };
             let refused = matches!(caller, Caller::Refused(_));
-            let connection = connection(stream, caller, rules);
+            let connection = connection(stream, caller, rules, asked);
             if refused {
                 let _ = tokio::time::timeout(REFUSED_TIMEOUT, connection).await;
             } else {
@@ -351,13 +379,14 @@ async fn begin(stream: Stream, rules: Arc<Rules>) {
     }
 }
 
-async fn connection<S>(stream: S, caller: Caller, rules: Arc<Rules>)
+async fn connection<S>(stream: S, caller: Caller, rules: Arc<Rules>, asked: Arc<AtomicBool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let caller = Arc::new(caller);
     let service = service_fn(move |request: Request<Incoming>| {
         let (rules, caller) = (rules.clone(), caller.clone());
+        asked.fetch_or(matches!(*caller, Caller::Known(_)), Ordering::Relaxed);
         async move { Ok::<_, Infallible>(response(&request, &caller, &rules).await) }
     });
     // An error here is the caller's: it went away, was too slow, or spoke no HTTP.

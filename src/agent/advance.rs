@@ -69,7 +69,7 @@ impl Agent {
             }
             secret.step(cx, &around);
         }
-        self.retired.retain(|_, secret| !secret.over());
+        self.retired.retain(|_, secret| !secret.over(cx.now));
     }
 
     pub(super) fn wants_issue(&self, now: Moment) -> Option<Moment> {

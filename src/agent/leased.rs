@@ -259,8 +259,13 @@ impl Leased {
     }
 
     /// Whether nothing of it is left in Vault.
-    pub fn over(&self) -> bool {
+    pub fn ended(&self) -> bool {
         self.leases() == 0 && self.kept.spent.is_empty() && self.issuing.is_none()
+    }
+
+    /// Whether it can be forgotten: one that comes back under its name would have a full budget.
+    pub fn over(&self, now: Moment) -> bool {
+        self.ended() && self.kept.budget.is_full(now)
     }
 
     /// How many leases it has.

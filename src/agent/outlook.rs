@@ -47,9 +47,11 @@ impl Agent {
         let mut note = |at: Option<Moment>, step: Step| {
             all.extend(at.map(|at| Next { at, step }));
         };
-        let (login, renewal) = self.session.outlook(&self.around_session(now));
-        note(login, Step::Login);
-        note(renewal, Step::RenewToken);
+        if self.needs_vault() {
+            let (login, renewal) = self.session.outlook(&self.around_session(now));
+            note(login, Step::Login);
+            note(renewal, Step::RenewToken);
+        }
         for (name, secret) in &self.leased {
             note(secret.renewal(), Step::Renew(name.clone()));
             let replacement = secret.replacement(now, &self.around_leased(name));

@@ -91,7 +91,7 @@ pub enum Turn {
 impl Session {
     /// Goes on from what an earlier process left.
     pub fn adopt(mut kept: Kept, now: Moment) -> Self {
-        let alive = |up: &Up| up.expires.is_none_or(|end| now < end);
+        let alive = |up: &Up| !up.over(now);
         kept.up = kept.up.filter(alive);
         kept.old.retain(alive);
         Self {
@@ -392,7 +392,7 @@ impl Session {
         if let (true, Err(failure)) = (again, &result) {
             for up in self.kept.up.iter_mut().chain(&mut self.kept.old).filter(|up| matches(up)) {
                 up.asked = None;
-                let left = up.expires.map(|end| cx.now.until(end));
+                let left = up.expires.map(|end| cx.now.until(end)).filter(|left| !left.is_zero());
                 cx.back_off(&mut up.retry, left, failure);
             }
             return;

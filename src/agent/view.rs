@@ -13,6 +13,8 @@ pub struct View {
     pub generation: Generation,
     /// Whether a generation was published (by this process or adopted from an earlier one).
     pub started: bool,
+    /// Whether anything comes from Vault.
+    pub needs_vault: bool,
     /// Whether there is a Vault token that is not known to be dead.
     pub session: bool,
     /// When the Vault token ends unless it is renewed.

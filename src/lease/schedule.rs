@@ -160,6 +160,11 @@ impl Budget {
         self.left.saturating_add(u32::try_from(back).unwrap_or(u32::MAX)).min(BUCKET_SIZE)
     }
 
+    /// Whether nothing of what was spent is missing.
+    pub fn is_full(&self, now: Moment) -> bool {
+        self.left(now) >= BUCKET_SIZE
+    }
+
     /// When an issue may be made that leaves `reserve` for those that cannot wait; `now` or
     /// earlier while there are enough.
     pub fn next(&self, now: Moment, reserve: u32) -> Moment {

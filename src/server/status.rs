@@ -41,6 +41,8 @@ pub struct Status {
 /// The token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
+    /// Whether anything comes from Vault.
+    pub needed: bool,
     /// Whether there is one that is not known to be dead.
     pub valid: bool,
     /// When it ends unless it is renewed.
@@ -125,7 +127,11 @@ impl Status {
             started: view.started,
             ready: view.ready(),
             stopping: view.stopping,
-            session: Session { valid: view.session, expires_at: view.session_expires.map(time) },
+            session: Session {
+                needed: view.needs_vault,
+                valid: view.session,
+                expires_at: view.session_expires.map(time),
+            },
             secrets: secrets.collect(),
             targets: targets
                 .map(|(name, pending)| (name.to_string(), Target { pending: *pending }))

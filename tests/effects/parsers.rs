@@ -171,14 +171,6 @@ fn node(parse: &str, paths: &[PathBuf]) -> Vec<Json> {
     serde_json::from_slice(&output(&mut command, &json!(paths))).unwrap()
 }
 
-fn node_env_file(path: &Path) -> Variables {
-    let mut command = Command::new("node");
-    command.arg(format!("--env-file={}", path.display()));
-    command.args(["-e", "console.log(JSON.stringify(process.env))"]);
-    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
-    serde_json::from_slice(&output(&mut command, &Json::Null)).unwrap()
-}
-
 /// What the head of `render/dotenv.rs` promises of a value.
 struct Promise {
     python: bool,
@@ -232,6 +224,9 @@ fn dotenv_is_read_back() {
         serde_json::from_value(python("dotenv", &json!(paths))).unwrap();
     let by_node: Vec<Variables> =
         serde_json::from_value(node("require('dotenv').parse", &paths).into()).unwrap();
+    // What `node --env-file` reads with.
+    let by_env_file: Vec<Variables> =
+        serde_json::from_value(node("require('util').parseEnv", &paths).into()).unwrap();
     for (index, (path, value)) in paths.iter().zip(&held).enumerate() {
         let Promise { python, node } = promise(value);
         for (reader, promised, read) in [
@@ -239,7 +234,7 @@ fn dotenv_is_read_back() {
             ("bash", true, &shell("bash", path)),
             ("python-dotenv", python, &by_python[index]),
             ("dotenv for Node", node, &by_node[index]),
-            ("node --env-file", node, &node_env_file(path)),
+            ("node --env-file", node, &by_env_file[index]),
         ] {
             let case = format!("{reader} reads {value:?} as {:?}", read.get("K_M"));
             assert!(!promised || read.get("K_M") == Some(value), "{case}");

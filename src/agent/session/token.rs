@@ -241,10 +241,11 @@ impl Up {
     }
 
     fn open_ended(&self) -> bool {
-        self.asked.is_some_and(|(_, ask)| match ask {
-            Ask::Renew | Ask::Measure | Ask::PutBack => true,
-            Ask::Lookup | Ask::Revoke => false,
-        })
+        self.put_back
+            || self.asked.is_some_and(|(_, ask)| match ask {
+                Ask::Renew | Ask::Measure | Ask::PutBack => true,
+                Ask::Lookup | Ask::Revoke => false,
+            })
     }
 
     /// When [`Up::over`] may become true unless something is answered.
@@ -269,7 +270,8 @@ impl Up {
             self.retry.failed(cx.now, STRIKE_WAIT);
             return self.strikes < STRIKES;
         }
-        let left = self.expires.map(|end| cx.now.until(end));
+        // Past its end, as far as we know, nothing is urgent.
+        let left = self.expires.map(|end| cx.now.until(end)).filter(|left| !left.is_zero());
         cx.back_off(&mut self.retry, left, &failure);
         let final_no = matches!(failure.class, Class::Denied | Class::Ours | Class::Missing);
         match ask {

@@ -59,6 +59,7 @@ fn token(status: &Status, now: Timestamp) -> String {
     match (status.session.valid, &status.session.expires_at) {
         (true, Some(end)) => format!("token  valid, ends {}{next}", relative(end, now)),
         (true, None) => format!("token  valid, without an end{next}"),
+        (false, _) if !status.session.needed => "token  none, nothing comes from Vault".to_owned(),
         (false, _) => format!("token  NONE{next}"),
     }
 }

@@ -3,7 +3,7 @@ use super::*;
 const ACCOUNT: &str = r#"{
   "instance": "intelligence-0", "version": "0.1.0", "time": "2026-11-23T14:00:00.000Z",
   "generation": 17, "started": true, "ready": false, "stopping": false,
-  "session": { "valid": true, "expires_at": "2026-11-23T14:47:00.000Z" },
+  "session": { "needed": true, "valid": true, "expires_at": "2026-11-23T14:47:00.000Z" },
   "secrets": {
     "db": {
       "required": true, "valid": true, "stale": false, "version": "9f2c41d07a6be853",
@@ -57,6 +57,8 @@ fn what_is_not_there_yet_is_said() {
     let shown = lines(&status, now);
     assert_eq!(shown[0], "a\\u{1b}[31m  NOT READY: nothing is published yet  generation 0");
     assert_eq!(shown[1], "token  NONE");
+    status.session.needed = false;
+    assert_eq!(lines(&status, now)[1], "token  none, nothing comes from Vault");
     status.stopping = true;
     assert!(lines(&status, now)[0].contains("  stopping  "));
 }

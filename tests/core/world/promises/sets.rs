@@ -35,7 +35,10 @@ impl World {
                 _ => false,
             };
             let known = self.proved.contains(&version) || self.unproved.contains(&version);
-            if connected && !known {
+            if !connected {
+                // Readers had it before another policy names a database that could take it.
+                self.unproved.insert(version);
+            } else if !known {
                 self.broke(format!("{name} is published with no proof and no word of it"));
             }
         }

@@ -163,6 +163,9 @@ impl Agent {
             rng: fastrand::Rng::with_seed(seed ^ now.as_micros()),
             next_op: 0,
         };
+        for id in kept_leases.values().filter_map(leased::Kept::haunts) {
+            agent.session.haunt(&mut cx, id);
+        }
         for (name, secret) in policy.secrets {
             match secret {
                 SecretPolicy::Leased(policy) => {

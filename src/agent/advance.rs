@@ -2,7 +2,7 @@
 
 use super::{Agent, LOOKUP};
 use crate::agent::context::Context;
-use crate::agent::leased::{self, Leased};
+use crate::agent::leased::{self, Leased, Undoing};
 use crate::agent::session;
 use crate::snapshot::SecretName;
 use crate::time::Moment;
@@ -100,9 +100,17 @@ impl Agent {
             })
             .map(|(name, _)| name.clone())
             .collect();
+        let (unused, children) = (self.session.is_unused(), self.session.bears_children());
+        self.session.used(cx);
         for name in due {
             if let Some(secret) = self.leased.get_mut(&name) {
-                secret.issue(cx, (session, &token), self.session.bears_children());
+                // What a file cannot hold is ended like what nobody read: no reason for a new session.
+                let undoing = match (unused && secret.gives_login(), children) {
+                    (true, _) => Undoing::Session,
+                    (false, true) => Undoing::Child,
+                    (false, false) => Undoing::Nothing,
+                };
+                secret.issue(cx, (session, &token), undoing);
             }
         }
     }

@@ -102,8 +102,22 @@ struct Issuing {
 /// An issue that was sent.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Intent {
-    /// Whether what it makes ends by itself, with its child token, where nobody takes it.
+    /// Whether what it makes ends before its time where nobody takes it.
     undone: bool,
+    /// The session that must end for that; else a child token ends by itself.
+    #[serde(default)]
+    session: Option<SessionId>,
+}
+
+/// What ends a login whose answer is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undoing {
+    /// The end of the session, under which there is nothing else.
+    Session,
+    /// A child token of its own.
+    Child,
+    /// Nothing but its own term.
+    Nothing,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -168,7 +182,7 @@ impl Leased {
             grace: policy.grace,
         });
         kept.grace = policy.grace;
-        if let Some(Intent { undone }) = kept.intent.take() {
+        if let Some(Intent { undone, .. }) = kept.intent.take() {
             kept.budget.spend(cx.now, None);
             cx.record(Record::IssueUnanswered { secret: name.clone(), undone });
             cx.dirty();
@@ -210,6 +224,11 @@ impl Leased {
     /// What the next process takes over.
     pub fn kept(&self) -> Kept {
         self.kept.clone()
+    }
+
+    /// Whether it is a login, whose fields every file can hold.
+    pub fn gives_login(&self) -> bool {
+        self.policy.gives == Gives::Login
     }
 
     /// Whether nothing is published without it.
@@ -266,6 +285,11 @@ impl Leased {
     /// Whether it can be forgotten: one that comes back under its name would have a full budget.
     pub fn over(&self, now: Moment) -> bool {
         self.ended() && self.kept.budget.is_full(now)
+    }
+
+    /// The session that must end if the answer to what was asked for is lost.
+    pub fn haunts(&self) -> Option<SessionId> {
+        self.kept.haunts()
     }
 
     /// How many leases it has.
@@ -471,6 +495,11 @@ impl Kept {
     /// How long its logins work once they are replaced.
     pub fn grace(&self) -> Duration {
         self.grace
+    }
+
+    /// The session under which there may be a lease that nobody knows.
+    pub fn haunts(&self) -> Option<SessionId> {
+        self.intent.and_then(|intent| intent.session)
     }
 
     /// Its leases: the one in use, the next, those on their way out.

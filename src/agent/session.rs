@@ -137,6 +137,38 @@ impl Session {
         self.kept.up.iter().chain(&self.kept.old).any(|up| up.id == id)
     }
 
+    /// Whether what is asked for now can be undone by ending the token in use: it is ours, and
+    /// nothing was asked for under it before.
+    pub fn is_unused(&self) -> bool {
+        self.kept.up.as_ref().is_some_and(|up| up.unused)
+    }
+
+    /// Something is asked for under the token in use.
+    pub fn used(&mut self, cx: &mut Context) {
+        if let Some(up) = self.kept.up.as_mut().filter(|up| up.unused) {
+            up.unused = false;
+            cx.dirty();
+        }
+    }
+
+    /// A lease that nobody knows may be under session `id`, or be made yet: it ends with the token if
+    /// that ends later.
+    pub fn haunt(&mut self, cx: &mut Context, id: SessionId) {
+        if let Some(up) = self.kept.up.as_mut().filter(|up| up.id == id) {
+            if up.haunted.is_none() {
+                self.retry = Retry::default();
+            }
+            up.haunted = Some(cx.now + schedule::CHILD_TERM);
+            cx.dirty();
+        }
+    }
+
+    /// Whether another token is about to be there, unless the login fails.
+    pub fn awaits_successor(&self) -> bool {
+        let haunted = self.kept.up.as_ref().is_some_and(|up| up.haunted.is_some());
+        haunted && self.retry.attempt == 0
+    }
+
     /// Whether each lease gets a child token of its own.
     pub fn bears_children(&self) -> bool {
         self.children
@@ -170,8 +202,9 @@ impl Session {
             .kept
             .old
             .iter()
-            .any(|up| !up.ending && up.asked.is_none() && !around.in_use.contains(&up.id))
-            .then_some(Moment::from_micros(0));
+            .filter(|up| !up.ending && up.asked.is_none() && !around.in_use.contains(&up.id))
+            .map(Up::released_at)
+            .min();
         [requests, ends, login, idle].into_iter().flatten().min()
     }
 
@@ -184,7 +217,7 @@ impl Session {
     ) -> Vec<SessionId> {
         let died = self.run_out(cx);
         for up in &mut self.kept.old {
-            up.ending |= !around.in_use.contains(&up.id);
+            up.ending |= !around.in_use.contains(&up.id) && up.released_at() <= cx.now;
         }
         let before = self.kept.old.len();
         // A token that somebody else made is theirs to end.
@@ -196,7 +229,9 @@ impl Session {
             up.step(cx, around);
         }
         if !stopping && self.wants_login(around).is_some_and(|at| at <= cx.now) {
-            if let Some(expires) = self.expires().filter(|_| self.retry.attempt == 0) {
+            let ends =
+                self.kept.up.as_ref().filter(|up| up.haunted.is_none() && self.retry.attempt == 0);
+            if let Some(expires) = ends.and_then(|up| up.expires) {
                 cx.record(Record::SessionEnding { remaining: cx.now.until(expires) });
             }
             let op = cx.op();
@@ -365,7 +400,8 @@ impl Session {
         let all = self.kept.up.iter_mut().chain(&mut self.kept.old);
         for up in all {
             if up.asked.is_some_and(|(asked, _)| asked == op) {
-                let good = result.is_ok();
+                // One that is to be replaced says nothing of its successor's login.
+                let good = result.is_ok() && up.haunted.is_none();
                 if up.seen(cx, sent, result) {
                     if good {
                         self.retry = Retry::default();

@@ -59,6 +59,8 @@ impl Agent {
         if (done || cx.now >= stop.deadline) && !stop.exited {
             stop.exited = true;
             let unmet = stop.unmet.clone();
+            let haunted: Vec<_> = self.all_leased().filter_map(|secret| secret.haunts()).collect();
+            haunted.into_iter().for_each(|id| self.session.haunt(cx, id));
             self.all_leased().for_each(|secret| secret.abandon(cx));
             cx.record(Record::Stopped { leases });
             cx.dirty();

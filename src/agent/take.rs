@@ -116,7 +116,12 @@ impl Agent {
         let mut all = [self.leased.get_mut(name), self.retired.get_mut(name)].into_iter().flatten();
         if let Some(secret) = all.find(|secret| secret.issues(op)) {
             let usable = |id| session.alive(id) && !(stopping && on_stop != OnStop::Keep);
+            let unclear = result.as_ref().is_err_and(|failure| failure.class == Class::Unclear);
+            let haunted = secret.haunts().filter(|_| unclear);
             secret.issued(cx, sent, result, usable);
+            if let Some(id) = haunted {
+                self.session.haunt(cx, id);
+            }
         }
     }
 

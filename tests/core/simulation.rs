@@ -95,7 +95,9 @@ fn end(world: &mut World, acts: &mut Acts) {
     acts.calm(world);
     // A budget that was spent before any term was known gives one back in ten minutes.
     // What was revoked before is found by the next lookup.
-    world.run(Duration::from_secs(700) + acts.longest_term() / 2);
+    world.run(Duration::from_secs(300));
+    let haunting = world.haunting();
+    world.run(Duration::from_secs(400) + acts.longest_term() / 2);
     check(world, false);
     if !world.works() {
         world.broken.push("no working login after the faults".into());
@@ -112,7 +114,6 @@ fn end(world: &mut World, acts: &mut Acts) {
     if !overdue.is_empty() {
         world.broken.push(format!("long past their grace: {overdue:?}"));
     }
-    let haunting = world.haunting();
     if !haunting.is_empty() {
         world.broken.push(format!("unread, and not undone: {haunting:?}"));
     }

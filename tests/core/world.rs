@@ -88,6 +88,8 @@ pub struct World {
     pub exited: bool,
     /// The process dies instead of the command after so many.
     pub dies_in: Option<usize>,
+    /// The process dies before it does anything with the answer to its next issue.
+    pub dies_at_issue: bool,
     idle_turns: usize,
     pub vault: Vault,
     pub values: Values,
@@ -249,6 +251,7 @@ impl World {
             stopping: false,
             exited: false,
             dies_in: None,
+            dies_at_issue: false,
             idle_turns: 0,
             database: Database { up: true, refuses: false, role_after: None },
             app: App { moves_in: Some(seconds(2)), deaf: BTreeSet::new(), uses: BTreeMap::new() },

@@ -52,6 +52,7 @@ async fn every_command_asks_the_agent_of_the_configuration() {
     let agent = world.start(&config);
     said(&early.await.unwrap(), 0, "generation 1 is published\n");
 
+    world.journal.wait(0, "delivery_failed", secs(10)).await;
     let table = ask(&file, &["status"]).await;
     let [lease] = world.leases().await.try_into().unwrap();
     let login = world.login().unwrap();

@@ -149,7 +149,7 @@ async fn a_user_with_no_lease_is_listed_with_what_ends_it() {
     assert!(nobody.contains("2023-11-14T22:13:20Z") && nobody.ends_with(&user), "{nobody}");
     let statement = found.said.lines().last().unwrap().trim();
     assert!(statement.starts_with("ALTER ROLE"), "{found:?}");
-    let narrower = leaks(&world, &config, &["--users", &format!("v-token-{}-%", world.name)]);
+    let narrower = leaks(&world, &config, &["--users", &format!("v-approle-{}-%", world.name)]);
     assert_eq!(narrower.code, 0, "{narrower:?}");
     world.postgres.run("postgres", statement).await;
     assert_eq!(leaks(&world, &config, &[]).code, 0);

@@ -2,7 +2,7 @@
 //!
 //! The issue is in the state before it is sent, within a budget that survives a crash loop.
 
-use super::{Candidate, Intent, Issuing, Leased, RESERVE, Surroundings};
+use super::{Candidate, Intent, Issuing, Leased, RESERVE, Surroundings, Undoing};
 use crate::agent::command::Command;
 use crate::agent::context::Context;
 use crate::agent::event::{Op, Token};
@@ -42,7 +42,7 @@ impl Leased {
     pub fn issue_at(&self, now: Moment, around: &Surroundings) -> Option<Moment> {
         let (session, _) = around.session.token()?;
         let idle = self.kept.candidate.is_none() && self.issuing.is_none();
-        (around.may_issue && idle).then(|| {
+        (around.may_issue && idle && !around.session.awaits_successor()).then(|| {
             let budget = &self.kept.budget;
             let must = self.must_replace_at(session).max(budget.next(now, 0));
             let rotate = self.rotate_at().map(|at| at.max(budget.next(now, RESERVE)));
@@ -50,10 +50,15 @@ impl Leased {
         })
     }
 
-    /// Asks for a new lease, `apart` under a child token of its own.
-    pub fn issue(&mut self, cx: &mut Context, (session, token): (SessionId, &Secret), apart: bool) {
+    /// Asks for a new lease.
+    pub fn issue(
+        &mut self,
+        cx: &mut Context,
+        (session, token): (SessionId, &Secret),
+        undoing: Undoing,
+    ) {
         self.kept.asked_at = Some(cx.now);
-        if apart && !self.childless {
+        if undoing == Undoing::Child && !self.childless {
             let op = cx.op();
             let source = self.policy.source.clone();
             self.issuing = Some(Issuing { op, source, session, child: None });
@@ -64,7 +69,8 @@ impl Leased {
                 term: schedule::CHILD_TERM,
             });
         } else {
-            self.send_issue(cx, session, None, token.clone());
+            let ends_with = (undoing == Undoing::Session).then_some(session);
+            self.send_issue(cx, session, None, ends_with, token.clone());
         }
     }
 
@@ -81,7 +87,7 @@ impl Leased {
             let expires = token.term.ttl.map(|ttl| sent + ttl);
             let lasting = expires.is_none();
             let child = ChildToken { token: token.secret.clone(), session, expires, lasting };
-            self.send_issue(cx, session, Some(child), token.secret);
+            self.send_issue(cx, session, Some(child), None, token.secret);
         }
     }
 
@@ -96,10 +102,12 @@ impl Leased {
         cx: &mut Context,
         session: SessionId,
         child: Option<ChildToken>,
+        ends_with: Option<SessionId>,
         token: Secret,
     ) {
         let op = cx.op();
-        self.kept.intent = Some(Intent { undone: child.is_some() });
+        let undone = child.is_some() || ends_with.is_some();
+        self.kept.intent = Some(Intent { undone, session: ends_with });
         let source = self.policy.source.clone();
         self.issuing = Some(Issuing { op, source, session, child });
         cx.dirty();
@@ -117,7 +125,7 @@ impl Leased {
         usable: impl FnOnce(SessionId) -> bool,
     ) {
         let Some(Issuing { source, session, child, .. }) = self.issuing.take() else { return };
-        self.kept.intent = None;
+        let intent = self.kept.intent.take();
         cx.dirty();
         match result {
             Ok(grant) => {
@@ -144,7 +152,7 @@ impl Leased {
             }
             Err(failure) => {
                 if failure.class == Class::Unclear {
-                    self.unanswered(cx, child.is_some());
+                    self.unanswered(cx, intent.is_some_and(|intent| intent.undone));
                 }
                 self.issue_failed(cx, failure);
             }
@@ -174,7 +182,7 @@ impl Leased {
     /// The process ends and will not hear the answer to an issue that is under way.
     pub fn abandon(&mut self, cx: &mut Context) {
         self.issuing = None;
-        if let Some(Intent { undone }) = self.kept.intent.take() {
+        if let Some(Intent { undone, .. }) = self.kept.intent.take() {
             self.unanswered(cx, undone);
         }
     }

@@ -37,6 +37,13 @@ pub(super) struct Up {
     pub(super) put_back: bool,
     pub(super) seen: Moment,
     pub(super) looked_up: bool,
+    /// Whether it is ours to end and nothing was asked for under it.
+    #[serde(default)]
+    pub(super) unused: bool,
+    /// A lease that nobody knows may be under it and ends with it: a successor logs in, and once what
+    /// is known under it has been replaced it is let go, not before then.
+    #[serde(default)]
+    pub(super) haunted: Option<Moment>,
     #[serde(skip)]
     pub(super) ending: bool,
     #[serde(skip)]
@@ -93,6 +100,8 @@ impl Up {
             put_back: false,
             seen: sent,
             looked_up: false,
+            unused: token.ours && token.term.renewable,
+            haunted: None,
             ending: false,
             asked: None,
             retry: Retry::default(),
@@ -148,8 +157,16 @@ impl Up {
         Some((self.retry.not_before(due), ask))
     }
 
+    /// When it may be let go once nothing is under it that is known.
+    pub(super) fn released_at(&self) -> Moment {
+        self.haunted.unwrap_or(Moment::from_micros(0))
+    }
+
     /// When its successor should log in.
     pub(super) fn replace_at(&self, around: &Surroundings) -> Option<Moment> {
+        if self.haunted.is_some() {
+            return Some(Moment::from_micros(0));
+        }
         let end = self.end()?;
         Some(schedule::replace_at(self.opened, end, self.term, around.overlap, 0.0))
     }

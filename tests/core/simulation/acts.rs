@@ -141,7 +141,17 @@ impl Acts {
             9 => world.app_gone(),
             10 => world.writable = often,
             11 => world.suspend(self.shortest_term().mul_f64(1.5 * self.rng.f64())),
-            12 | 13 => world.dies_in = Some(self.rng.usize(..60)),
+            12 => world.dies_in = Some(self.rng.usize(..60)),
+            13 => {
+                // What is asked for under the next token has no answer, or none that is heard.
+                world.kill_tokens();
+                if often {
+                    world.dies_at_issue = true;
+                } else {
+                    let failure = Failure::new(Class::Unclear, "made up");
+                    world.faults.entry("issue".to_owned()).or_default().push_back(failure);
+                }
+            }
             14 | 15 => self.restart(world),
             16 => {
                 world.kill();
@@ -201,6 +211,7 @@ impl Acts {
         world.database.refuses = false;
         world.writable = true;
         world.dies_in = None;
+        world.dies_at_issue = false;
         world.faults.clear();
         world.app.deaf.clear();
         world.app.moves_in = Some(Duration::from_secs(1));

@@ -244,6 +244,15 @@ const ALL: &[Sabotage] = &[
             commands.retain(|it| !matches!(it, Command::Record(Record::IssueUnanswered { .. })));
         })
     }),
+    sabotage(6, "the token of a lost answer is kept", "that is to be let go", || {
+        Hand::on_state(|state| {
+            each_secret(state, |secret| {
+                if let Some(intent) = secret["intent"].as_object_mut() {
+                    intent.insert("session".into(), Value::Null);
+                }
+            });
+        })
+    }),
     sabotage(6, "a restart forgets the login that waits", "is forgotten", || {
         Hand::on_state(|state| each_secret(state, |secret| secret["candidate"] = Value::Null))
     }),

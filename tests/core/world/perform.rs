@@ -49,7 +49,12 @@ impl World {
                 Command::CreateToken { op, secret, token, term } => {
                     self.create_token(op, secret, token, term);
                 }
-                Command::Issue { op, secret, token } => self.issue(op, secret, token),
+                Command::Issue { op, secret, token } => {
+                    if std::mem::take(&mut self.dies_at_issue) {
+                        self.dies_in = Some(0);
+                    }
+                    self.issue(op, secret, token);
+                }
                 Command::RenewLease { op, lease, increment, .. }
                 | Command::ShortenLease { op, lease, increment, .. } => {
                     self.renew_lease(op, lease, increment);

@@ -66,6 +66,10 @@ pub struct Ledger {
     orphans: BTreeSet<String>,
     /// Those of them that nobody has been told of.
     unreported: BTreeMap<String, SecretName>,
+    /// Those that are said to end before their time.
+    undone: BTreeSet<String>,
+    /// Tokens of which one is to end for that, until a successor was asked for.
+    let_go: BTreeSet<String>,
     /// By the hash of a lease: where it was to come from.
     sources: BTreeMap<String, String>,
     shown: BTreeMap<SecretName, BTreeSet<Version>>,
@@ -163,6 +167,7 @@ impl World {
             self.check_alone(op, kind, key);
         }
         match command {
+            Command::Login { .. } => self.ledger.let_go.clear(),
             Command::CreateToken { secret, token, .. } => self.check_need(secret, token),
             // The need for one under a child token was there when that was asked for.
             Command::Issue { secret, token, .. }
@@ -277,7 +282,7 @@ impl World {
 
     pub(super) fn heard(&mut self, record: &Record) {
         match record {
-            Record::IssueUnanswered { secret, .. } => self.reported(secret),
+            Record::IssueUnanswered { secret, undone } => self.reported(secret, *undone),
             Record::LeaseLost { lease, .. } => {
                 self.check_lost(lease);
                 self.ledger.settled.insert(lease.clone());
@@ -308,8 +313,14 @@ impl World {
         }
     }
 
-    fn reported(&mut self, secret: &SecretName) {
-        self.ledger.unreported.retain(|_, of| of != secret);
+    fn reported(&mut self, secret: &SecretName, undone: bool) {
+        let told = self.ledger.unreported.extract_if(.., |_, of| of == secret);
+        let told: Vec<_> = told.map(|(id, _)| id).filter(|_| undone).collect();
+        let leases = told.iter().filter_map(|id| self.vault.leases.get(id));
+        let tokens = leases.filter(|lease| !token_is_child(self, lease));
+        let tokens: Vec<_> = tokens.map(|lease| lease.token.clone()).collect();
+        self.ledger.let_go.extend(tokens);
+        self.ledger.undone.extend(told);
     }
 
     /// The agent died: what it had not written down is lost.

@@ -12,10 +12,20 @@ use crate::world::{Lease, World};
 
 impl World {
     /// Leases that nobody read of and that live all the same, though their child token could end
-    /// them.
+    /// them, or their session was to be let go: it is the newest, or has no other lease.
     pub fn haunting(&self) -> Vec<String> {
+        let orphan = |id: &String| self.ledger.orphans.contains(id);
+        let shared = |token: &str| {
+            let mut known = self.vault.leases.iter().filter(|(id, _)| !orphan(id));
+            known.any(|(_, lease)| lease.life.alive && self.session_of(&lease.token) == token)
+        };
+        let sessions = self.vault.tokens.iter();
+        let sessions = sessions.filter(|(name, _)| !self.vault.parents.contains_key(*name));
+        let newest = sessions.max_by_key(|(_, life)| life.born).map(|(name, _)| name);
         let leases = self.vault.leases.iter().filter(|(id, lease)| {
-            lease.life.alive && token_is_child(self, lease) && self.ledger.orphans.contains(*id)
+            let kept = newest == Some(&lease.token) || !shared(&lease.token);
+            let undone = self.ledger.undone.contains(*id) && kept;
+            lease.life.alive && orphan(id) && (token_is_child(self, lease) || undone)
         });
         leases.map(|(id, _)| id.clone()).collect()
     }

@@ -61,6 +61,9 @@ impl World {
         let Some(SecretPolicy::Leased(policy)) = self.policy.secrets.get(secret).cloned() else {
             return self.broke(format!("{secret} is not in the policy and gets a login"));
         };
+        if self.ledger.let_go.contains(token.expose()) {
+            return self.broke(format!("{secret} is asked for under a token that is to be let go"));
+        }
         let known = |hash: &str| {
             let from = self.ledger.sources.get(hash);
             !self.ledger.settled.contains(hash) && from.is_some_and(|from| *from == policy.source)

@@ -75,6 +75,8 @@ pub struct Ledger {
     shown: BTreeMap<SecretName, BTreeSet<Version>>,
     /// Logins that the agent gave up, as it said or did.
     settled: BTreeSet<String>,
+    /// Logins that left the set because the policy gave them up.
+    taken_out: BTreeSet<String>,
     /// Logins that are none, as the agent was told.
     pub(super) dead: BTreeSet<String>,
     moved_in: BTreeMap<SecretName, Duration>,
@@ -167,6 +169,7 @@ impl World {
             self.check_alone(op, kind, key);
         }
         match command {
+            // Should it fail, the old one has to do.
             Command::Login { .. } => self.ledger.let_go.clear(),
             Command::CreateToken { secret, token, .. } => self.check_need(secret, token),
             // The need for one under a child token was there when that was asked for.
@@ -226,6 +229,7 @@ impl World {
         let about = if kind == Kind::Shorten { Kind::Lease } else { kind };
         self.ledger.busy.remove(&(about, key.clone()));
         match event {
+            Event::LoggedIn { .. } => self.ledger.let_go.clear(),
             Event::Issued { result: Ok(grant), .. } => {
                 self.ledger.orphans.remove(grant.lease_id.expose());
                 self.ledger.unreported.remove(grant.lease_id.expose());

@@ -52,7 +52,8 @@ impl World {
         let retired = !self.policy.secrets.contains_key(&lease.secret);
         let dead = self.ledger.dead.contains(&lease.hash);
         // It lives on by a renewal that was never heard of, or was lost with its process.
-        let excused = over || retired || dead || self.muddied(lease);
+        let taken_out = self.ledger.taken_out.contains(&lease.hash);
+        let excused = over || retired || taken_out || dead || self.muddied(lease);
         if !ending || self.stopping || !lease.life.alive || excused {
             return;
         }

@@ -73,6 +73,7 @@ impl World {
         for (name, old) in before.into_iter().flat_map(|old| &old.secrets) {
             if !snapshot.secrets.contains_key(name) {
                 self.ledger.settled.insert(old.version.to_string());
+                self.ledger.taken_out.insert(old.version.to_string());
                 self.ledger.shown.entry(name.clone()).or_default().remove(&old.version);
             }
         }
@@ -146,6 +147,7 @@ impl World {
         if !self.ledger.shown.entry(name.clone()).or_default().insert(value.version.clone()) {
             self.broke(format!("{name} goes back to an earlier login"));
         }
+        self.ledger.taken_out.remove(&*value.version);
         let Some((id, lease)) = self.lease_by(&value.version) else {
             return self.broke(format!("{name} is published with a login that never was"));
         };

@@ -285,8 +285,13 @@ impl Agent {
         all.flat_map(Leased::sessions).filter(|id| !self.session.alive(*id)).collect()
     }
 
-    /// Whether anything comes from Vault; else nobody logs in there.
+    /// Whether there is something to do in Vault.
     fn needs_vault(&self) -> bool {
+        self.uses_vault() || self.session.leaves()
+    }
+
+    /// Whether anything comes from Vault; else nobody logs in there.
+    fn uses_vault(&self) -> bool {
         let retired = self.retired.values().any(|secret| !secret.ended());
         let leases = !self.leased.is_empty() || retired;
         leases || self.polled.values().any(|secret| !secret.is_local())
@@ -313,7 +318,7 @@ impl Agent {
         View {
             generation: self.publication.generation(),
             started: visible.is_some(),
-            needs_vault: self.needs_vault(),
+            needs_vault: self.uses_vault(),
             session: self.session.token().is_some(),
             session_expires: self.session.expires(),
             secrets,

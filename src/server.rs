@@ -349,7 +349,7 @@ enum Caller {
     Refused(u32),
 }
 
-/// `asked` becomes true with the first question of one who may ask.
+/// `asked` becomes true with the first question of one whom the kernel does not refuse.
 async fn begin(stream: Stream, rules: Arc<Rules>, asked: Arc<AtomicBool>) {
     match stream {
         Stream::Tcp(stream) => {

@@ -17,7 +17,11 @@ impl Agent {
         }
         let around = self.around_session(cx.now);
         if self.needs_vault() {
-            for id in self.session.step(cx, &around, stopping) {
+            let idle = !self.uses_vault();
+            if idle {
+                self.session.let_go(cx);
+            }
+            for id in self.session.step(cx, &around, stopping || idle) {
                 self.session_died(cx, id);
             }
         }
@@ -117,7 +121,8 @@ impl Agent {
 
     pub(super) fn wakeup(&self, now: Moment) -> Option<Moment> {
         let online = self.session.token().is_some();
-        let session = self.session.due(&self.around_session(now), self.stop.is_some());
+        let no_login = self.stop.is_some() || !self.uses_vault();
+        let session = self.session.due(&self.around_session(now), no_login);
         let session = session.filter(|_| self.needs_vault());
         let leased = self
             .leased

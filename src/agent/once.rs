@@ -213,7 +213,7 @@ impl Agent {
         let away = self.session.token().is_none() && once.obstacles.contains_key(&Subject::Login);
         let asked = || {
             let token = !self.session.in_doubt() || once.silent.contains(&Subject::Login);
-            let token = token || !self.needs_vault();
+            let token = token || !self.uses_vault();
             let mut leased = self.leased.iter().filter(|(_, secret)| secret.required());
             token
                 && self.polled.values().all(|secret| secret.answered().is_some())

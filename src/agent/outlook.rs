@@ -47,7 +47,7 @@ impl Agent {
         let mut note = |at: Option<Moment>, step: Step| {
             all.extend(at.map(|at| Next { at, step }));
         };
-        if self.needs_vault() {
+        if self.uses_vault() {
             let (login, renewal) = self.session.outlook(&self.around_session(now));
             note(login, Step::Login);
             note(renewal, Step::RenewToken);

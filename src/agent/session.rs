@@ -41,6 +41,8 @@ pub struct Session {
     told_refused: BTreeSet<String>,
     /// Whether tokens of this policy make child tokens, as far as is known.
     children: bool,
+    /// Whether they may end themselves, as far as is known.
+    revocable: bool,
 }
 
 /// A credential that Vault refused, and may take once something is mended there.
@@ -101,6 +103,7 @@ impl Session {
             retry: Retry::default(),
             doubted: None,
             children: true,
+            revocable: true,
         }
     }
 
@@ -137,10 +140,10 @@ impl Session {
         self.kept.up.iter().chain(&self.kept.old).any(|up| up.id == id)
     }
 
-    /// Whether what is asked for now can be undone by ending the token in use: it is ours, and
-    /// nothing was asked for under it before.
+    /// Whether what is asked for now can be undone by ending the token in use: it is ours, which we
+    /// may end, and nothing was asked for under it before.
     pub fn is_unused(&self) -> bool {
-        self.kept.up.as_ref().is_some_and(|up| up.unused)
+        self.revocable && self.kept.up.as_ref().is_some_and(|up| up.unused)
     }
 
     /// Something is asked for under the token in use.
@@ -154,13 +157,28 @@ impl Session {
     /// A lease that nobody knows may be under session `id`, or be made yet: it ends with the token if
     /// that ends later.
     pub fn haunt(&mut self, cx: &mut Context, id: SessionId) {
-        if let Some(up) = self.kept.up.as_mut().filter(|up| up.id == id) {
-            if up.haunted.is_none() {
-                self.retry = Retry::default();
-            }
+        let in_use = self.kept.up.as_ref().is_some_and(|up| up.id == id && up.haunted.is_none());
+        if in_use {
+            self.retry = Retry::default();
+        }
+        let mut all = self.kept.up.iter_mut().chain(&mut self.kept.old);
+        if let Some(up) = all.find(|up| up.id == id) {
             up.haunted = Some(cx.now + schedule::CHILD_TERM);
             cx.dirty();
         }
+    }
+
+    /// Nothing needs a token any more: a haunted one has no successor to wait for.
+    pub fn let_go(&mut self, cx: &mut Context) {
+        if let Some(up) = self.kept.up.take_if(|up| up.haunted.is_some()) {
+            self.kept.old.push(up);
+            cx.dirty();
+        }
+    }
+
+    /// Whether a token is to end that may have something under it.
+    pub fn leaves(&self) -> bool {
+        !self.kept.old.is_empty() || self.kept.up.as_ref().is_some_and(|up| up.haunted.is_some())
     }
 
     /// Whether another token is about to be there, unless the login fails.
@@ -315,7 +333,9 @@ impl Session {
                     renewable: token.term.renewable,
                 });
                 self.kept.last_id += 1;
-                let up = Up::new(cx, self.kept.last_id, token, sent);
+                let mut up = Up::new(cx, self.kept.last_id, token, sent);
+                // A second answer that is lost is no reason for a third login.
+                up.unused &= self.kept.up.as_ref().is_none_or(|old| old.haunted.is_none());
                 self.children = true;
                 self.kept.refused.clear();
                 self.doubted = None;
@@ -397,11 +417,12 @@ impl Session {
         result: Result<TokenTerm, Failure>,
     ) -> Turn {
         let cause = result.as_ref().err().map(|failure| failure.text.clone()).unwrap_or_default();
+        let in_use = self.kept.up.as_ref().map(|up| up.id);
         let all = self.kept.up.iter_mut().chain(&mut self.kept.old);
         for up in all {
             if up.asked.is_some_and(|(asked, _)| asked == op) {
                 // One that is to be replaced says nothing of its successor's login.
-                let good = result.is_ok() && up.haunted.is_none();
+                let good = result.is_ok() && in_use == Some(up.id) && up.haunted.is_none();
                 if up.seen(cx, sent, result) {
                     if good {
                         self.retry = Retry::default();
@@ -434,6 +455,7 @@ impl Session {
             return;
         }
         cx.dirty();
+        self.revocable &= !result.is_err_and(|failure| failure.class == Class::Denied);
         let before = self.kept.old.len() + usize::from(self.kept.up.is_some());
         self.kept.up.take_if(|up| matches(up));
         self.kept.old.retain(|up| !matches(up));

@@ -64,8 +64,8 @@ pub enum Record {
     /// No credential was obtained; tried again.
     IssueFailed { secret: SecretName, failure: Failure, retry_in: Duration },
     /// A request for a credential was sent and its answer never read. `undone`: whatever it made
-    /// ends with its child token, or with the session; else one lease may exist that nobody knows, for one lease
-    /// duration.
+    /// ends with its child token, or with the session; else one lease may exist that nobody knows,
+    /// for one lease duration.
     IssueUnanswered { secret: SecretName, undone: bool },
     /// Vault gives no child tokens, so a lost answer leaves a lease until it ends by itself.
     NoChildTokens { failure: Failure },

@@ -37,7 +37,8 @@ pub(super) struct Up {
     pub(super) put_back: bool,
     pub(super) seen: Moment,
     pub(super) looked_up: bool,
-    /// Whether it is ours to end and nothing was asked for under it.
+    /// Whether it is ours to end (no batch token, which ends only by itself) and nothing was asked for
+    /// under it.
     #[serde(default)]
     pub(super) unused: bool,
     /// A lease that nobody knows may be under it and ends with it: a successor logs in, and once what

@@ -118,9 +118,9 @@ impl Lease {
                 } else if doubted {
                     self.ends(self.own.max(found));
                     self.renew_at = self.renew_at.min(cx.now);
-                } else if !self.put_back && found > self.own {
-                    // A renewal whose answer was lost was carried out.
-                    self.ends(found);
+                } else if !self.put_back && found > self.own + TOLERANCE {
+                    // A renewal whose answer was lost was carried out. Vault tells whole seconds.
+                    self.ends(found - Duration::from_secs(1));
                 }
             }
             Goal::Drain { deadline, sent: shortened, checked, .. } => {

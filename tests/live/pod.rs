@@ -229,7 +229,7 @@ async fn lives(variant: Variant) {
         assert_eq!(exits[0].0, "app", "the agent is stopped last");
     }
     // The login has its grace, and is ended by Vault.
-    becomes("no user is left", secs(30), Vec::<String>::new(), async || world.users().await).await;
+    becomes("no user is left", secs(90), Vec::<String>::new(), async || world.users().await).await;
 }
 
 #[tokio::test]

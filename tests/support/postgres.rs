@@ -62,9 +62,7 @@ impl Postgres {
                 tokio::spawn(connection);
                 Ok(client)
             }
-            Err(error) => {
-                Err(error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned()))
-            }
+            Err(error) => Err(sqlstate(&error)),
         }
     }
 
@@ -75,7 +73,7 @@ impl Postgres {
     pub async fn try_login(&self, login: &Login, dbname: &str) -> Result<(), String> {
         let client = self.connect(login, dbname).await?;
         let answer = client.simple_query("SELECT count(*) FROM memories").await;
-        answer.map(|_| ()).map_err(|error| error.to_string())
+        answer.map(|_| ()).map_err(|error| sqlstate(&error))
     }
 
     async fn admin(&self, dbname: &str) -> Client {
@@ -93,6 +91,22 @@ impl Postgres {
         let rows = self.admin(dbname).await.query(sql, &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
+}
+
+/// The SQLSTATE, or the error's text where there is none. A session that was ended may have said so
+/// to nobody.
+fn sqlstate(error: &tokio_postgres::Error) -> String {
+    match error.code() {
+        Some(code) => code.code().to_owned(),
+        None if error.is_closed() => "57P01".to_owned(),
+        None => error.to_string(),
+    }
+}
+
+/// Whether this SQLSTATE is that of a login that met its end on the way: its session was ended, its
+/// role or its rights are gone. The next one is refused.
+pub fn met_its_end(sqlstate: &str) -> bool {
+    matches!(sqlstate, "57P01" | "42704" | "42501")
 }
 
 /// Whether this SQLSTATE says that the credential itself no longer works.

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::agent::Journal;
 use super::now;
-use super::postgres::{Login, Postgres, refused};
+use super::postgres::{Login, Postgres, met_its_end, refused};
 use super::world::{World, login_in};
 
 const EVERY: Duration = Duration::from_millis(200);
@@ -164,6 +164,7 @@ impl Eyes {
             match result {
                 Ok(()) => one.worked = Some(tried),
                 Err(state) if refused(&state) => one.refused = Some(now()),
+                Err(state) if met_its_end(&state) => {}
                 Err(text) => self.failures.lock().unwrap().push(format!("{}: {text}", login.user)),
             }
         }

@@ -63,6 +63,21 @@ fn twelve_mistakes_are_twelve_messages_each_with_a_hint() {
     }
 }
 
+/// The hints are enough to mend them.
+#[test]
+fn what_the_hints_say_makes_it_valid() {
+    let mended = root().join("tests/configs/mended.yaml");
+    let told = said(&["check", "--config", mended.to_str().unwrap()]);
+    assert!(told.contains("is valid"), "{told}");
+    let lines = |name: &str| {
+        let text = fs::read_to_string(root().join("tests/configs").join(name)).unwrap();
+        text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (wrong, right) = (lines("mistakes.yaml"), lines("mended.yaml"));
+    let changed = wrong.iter().filter(|line| !right.contains(line)).count();
+    assert_eq!(changed, 12, "something else was changed, too");
+}
+
 #[test]
 fn an_editor_finds_the_examples_right_and_most_mistakes() {
     let schema: Value = serde_json::from_str(&said(&["config", "schema"])).unwrap();

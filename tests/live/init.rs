@@ -47,6 +47,7 @@ async fn it_publishes_once_and_run_goes_on_with_the_lease() {
         |file| std::fs::metadata(world.published(file)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("db/pg_service.conf"), mode("app.env")), (0o440, 0o400));
     assert_eq!(world.journal.count("listening"), 0, "nobody is served");
+    assert_eq!(world.journal.count("confined"), 1, "it reaches what it needs, and no more");
     assert_eq!(world.journal.count("delivery_failed"), 0, "nobody is told");
     assert_eq!(world.users().await, [login.user.as_str()]);
 

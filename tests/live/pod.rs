@@ -3,6 +3,7 @@
 //! service is a stand-in with the manifest's environment.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -162,6 +163,11 @@ async fn lives(variant: Variant) {
     for kind in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         assert_eq!(agent[kind], "0000000000000000", "{kind}");
     }
+    // The kernel gives what a process keeps private to root.
+    let started = json!({ "event": "started", "container": "leasehold" });
+    let started = pod.wait(0, started, secs(20)).await;
+    let private = format!("{}/environ", started["proc"].as_str().unwrap());
+    assert_eq!(std::fs::metadata(private).unwrap().uid(), 0, "its memory can be dumped");
     let confined = pod.record(0, "leasehold", "confined").await;
     assert_eq!(confined["writes"], "/run/leasehold/app /run/leasehold-state/agent");
 

@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -88,6 +89,45 @@ async fn a_field_that_is_not_in_the_lease_ends_it_and_holds_back_nothing_else() 
     .await;
     assert!(!world.published("other").exists() && !world.published("stray").exists());
     drop(agent);
+}
+
+#[tokio::test]
+async fn values_of_each_kind_are_published_with_a_token_of_the_environment() {
+    let world = World::new(Terms::of("1h", "2h")).await;
+    let (one, two) = (format!("kv1-{}", world.name), format!("{}/pinned", world.name));
+    let engine = json!({ "type": "kv", "options": { "version": "1" } });
+    world.bao.must("POST", &format!("sys/mounts/{one}"), Some(engine)).await;
+    world.bao.must("POST", &format!("{one}/old"), Some(json!({ "key": "of engine 1" }))).await;
+    for text in ["first", "second"] {
+        world.bao.put_kv(&two, json!({ "key": text })).await;
+    }
+    world.allow(&format!("path \"{one}/*\" {{ capabilities = [\"read\"] }}")).await;
+    let token = json!({ "policies": [world.name], "ttl": "1h" });
+    let made = world.bao.must("POST", "auth/token/create", Some(token)).await;
+    let token = made["auth"]["client_token"].as_str().unwrap();
+
+    let mut config = world.config();
+    config["vault"].as_object_mut().unwrap().remove("auth");
+    config["secrets"] = json!({
+        "old": { "kv": { "mount": one, "path": "old", "engine": 1 } },
+        "pinned": { "kv": { "path": two, "version": 1 } },
+        "plain": { "read": { "path": format!("{one}/old") } },
+    });
+    config["publish"]["files"] =
+        json!({ "all.json": { "format": "json", "secrets": ["old", "pinned", "plain"] } });
+    world.prepare("leasehold", &config);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_leasehold"));
+    command.arg("run").arg("--config").arg(world.path("leasehold.yaml")).env("BAO_TOKEN", token);
+    let agent = Agent::spawn(&mut command, world.journal.clone());
+    let all = eventually("it is published", secs(15), async || published(&world, "all.json")).await;
+    assert_eq!(all["old"]["key"], "of engine 1");
+    assert_eq!(all["pinned"]["key"], "first");
+    assert_eq!(all["plain"]["key"], "of engine 1");
+
+    // Somebody else's token is theirs to end.
+    assert!(agent.terminate(secs(15)).await.success());
+    let body = json!({ "token": token });
+    assert_eq!(world.bao.ask("POST", "auth/token/lookup", Some(body)).await.0, 200);
 }
 
 #[tokio::test]

@@ -10,11 +10,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::live::health::free_port;
 use crate::support::agent::Agent;
 use crate::support::command::{Ran, leasehold, ran};
 use crate::support::world::{Terms, World};
-use crate::support::{eventually, now, secs};
+use crate::support::{eventually, free_port, now, secs};
 
 /// A configuration with a socket beside the state, and its file.
 fn with_socket(world: &World) -> (Value, String) {

@@ -14,7 +14,8 @@ use leasehold::snapshot::Generation;
 use leasehold::time::Clock;
 use serde_json::Value;
 
-use crate::live::effects_servers::{Act, Running, Script, eventually, free_port};
+use crate::live::effects_servers::{Act, Running, Script, eventually};
+use crate::support::free_port;
 
 const AGAIN: Class = Class::Again { after: None };
 

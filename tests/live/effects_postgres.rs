@@ -16,8 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::{Client, NoTls};
 
 use crate::live::effects_servers::{
-    certificates, env, eventually, free_port, openssl, pg_port, postgres_with_tls, unique,
+    certificates, env, eventually, openssl, pg_port, postgres_with_tls, unique,
 };
+use crate::support::free_port;
 
 const AGAIN: Class = Class::Again { after: None };
 

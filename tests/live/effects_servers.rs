@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::free_port;
+
 /// Long enough for the slowest machine; only a test that fails waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -22,10 +24,6 @@ pub fn env(name: &str) -> String {
 /// A name that no other test has.
 pub fn unique(prefix: &str) -> String {
     format!("{prefix}{:016x}", fastrand::u64(..))
-}
-
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Tries until it gives something.

@@ -4,12 +4,7 @@ use serde_json::json;
 
 use crate::support::command::leasehold;
 use crate::support::world::{Terms, World};
-use crate::support::{eventually, secs};
-
-/// A port of the loopback that nobody listened on a moment ago.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::support::{eventually, free_port, secs};
 
 #[tokio::test]
 async fn each_probe_is_an_exit_status() {

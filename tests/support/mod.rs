@@ -44,6 +44,14 @@ pub fn from_servers(name: &str) -> String {
     })
 }
 
+/// A port of the loopback that nobody listens on. It lies below those that the kernel gives to
+/// connections and to whoever asks for any, so that no other test comes by it.
+pub fn free_port() -> u16 {
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(20_000..32_000));
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(free).unwrap()
+}
+
 /// Waits until `condition` gives something and returns it; fails after `limit`, naming `what`.
 pub async fn eventually<T>(
     what: &str,

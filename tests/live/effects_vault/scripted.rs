@@ -7,7 +7,8 @@ use leasehold::secret::Secret;
 use leasehold::vault::{Auth, Settings, Source};
 
 use super::{AGAIN, Watched, no_secret_in, settings, write};
-use crate::live::effects_servers::{Act, Script, free_port};
+use crate::live::effects_servers::{Act, Script};
+use crate::support::free_port;
 
 fn token() -> Secret {
     Secret::new("s.hunter2token".into())

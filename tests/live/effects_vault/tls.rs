@@ -9,9 +9,8 @@ use leasehold::vault::{ClientCertificate, Settings, Vault};
 use serde_json::json;
 
 use super::{AGAIN, Watched, settings};
-use crate::live::effects_servers::{
-    Admin, Running, certificates, env, eventually, free_port, openssl,
-};
+use crate::live::effects_servers::{Admin, Running, certificates, env, eventually, openssl};
+use crate::support::free_port;
 
 pub struct Tls {
     pub server: Running,

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::live::effects_servers::free_port;
 use crate::support::bao::Bao;
 use crate::support::gate::Gate;
 use crate::support::keeper::Keeper;
 use crate::support::postgres::Postgres;
 use crate::support::trial::{ANY, Named, Pace, SHORT, Trial};
 use crate::support::world::World;
-use crate::support::{eventually, quiet, secs};
+use crate::support::{eventually, free_port, quiet, secs};
 
 /// One row.
 #[derive(Clone, Copy)]

@@ -10,7 +10,7 @@ async fn started(terms: Terms, on_stop: &str) -> (World, Agent) {
     let world = World::new(terms).await;
     let mut config = world.config();
     config["on_stop"] = json!(on_stop);
-    config["secrets"]["db"]["grace"] = json!("4s");
+    config["secrets"]["db"]["grace"] = json!("6s");
     let agent = world.start_and_publish(&config).await;
     assert_eq!(world.leases().await.len(), 1);
     (world, agent)
@@ -43,18 +43,20 @@ async fn revoke_without_the_right_for_it_shortens_and_says_why() {
 async fn drain_leaves_a_login_that_works_for_its_grace() {
     let (world, agent) = started(Terms::of("1h", "2h"), "drain").await;
     let login = world.login().unwrap();
+    let asked = now();
     let status = agent.terminate(secs(15)).await;
-    let stopped = now();
     assert!(status.success(), "{status}");
-    let shortened = world.journal.first("draining").map_or(stopped, |line| line.at);
     // Looked at until shortly before the grace is over: it has to work all that time.
-    while now() < shortened + secs(3) {
-        let tried = shortened.until(now());
+    let mut tries = 0;
+    while now() < asked + secs(5) {
         let answer = world.postgres.try_login(&login, &world.name).await;
-        assert_eq!(answer, Ok(()), "{tried:?} after the stop");
+        let over = now() >= asked + secs(6);
+        assert!(answer.is_ok() || over, "{answer:?} {:?} after the stop", asked.until(now()));
+        tries += 1;
         quiet(std::time::Duration::from_millis(200)).await;
     }
-    eventually("no lease and no user is left", secs(10), async || {
+    assert!(tries > 0, "the stop took its whole grace");
+    eventually("no lease and no user is left", secs(20), async || {
         (world.leases().await.is_empty() && world.users().await.is_empty()).then_some(())
     })
     .await;

@@ -24,6 +24,8 @@ pub struct Known {
     /// The last time it worked and the first time it was refused, after the evidence.
     pub worked: Option<Moment>,
     pub refused: Option<Moment>,
+    /// When it met its end on the way, before it was refused: from then on it did not work.
+    pub ended: Option<Moment>,
 }
 
 /// The watch; it ends when dropped.
@@ -130,6 +132,7 @@ impl Eyes {
                 published: now(),
                 confirmed: None,
                 worked: None,
+                ended: None,
                 refused: None,
             });
         }
@@ -163,8 +166,10 @@ impl Eyes {
             let one = known.get_mut(&login.user).unwrap();
             match result {
                 Ok(()) => one.worked = Some(tried),
-                Err(state) if refused(&state) => one.refused = Some(now()),
-                Err(state) if met_its_end(&state) => {}
+                Err(state) if met_its_end(&state) => {
+                    one.ended.get_or_insert(now());
+                }
+                Err(state) if refused(&state) => one.refused = one.ended.or_else(|| Some(now())),
                 Err(text) => self.failures.lock().unwrap().push(format!("{}: {text}", login.user)),
             }
         }

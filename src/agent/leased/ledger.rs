@@ -2,9 +2,8 @@
 //!
 //! Each lease but the first under a new session is made under a token of its own that is born with
 //! two minutes to live and made to last only once the lease is known: whatever a lost answer left
-//! ends without us. Receives those
-//! that are needed no more, gives the requests that end them. Never ends one under which a lease
-//! lives.
+//! ends without us. Receives those that are needed no more, gives the requests that end them. Never
+//! ends one under which a lease lives.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! The end of an agent that publishes once, as `init` does.
+//! The end of an agent that publishes once, as `init` does, or that has to publish before it is of
+//! use, as with `exec`.
 //!
 //! Hears what the operator is told, gives whether enough is published, or why it never will be.
 //! Never waits for what no further try can change, and leaves every lease to the next process.
@@ -35,6 +36,8 @@ pub(super) struct Once {
     obstacles: BTreeMap<Subject, Obstacle>,
     /// Whose token or lease Vault could not be asked about.
     silent: BTreeSet<Subject>,
+    /// Whether it goes on once it has published.
+    goes_on: bool,
 }
 
 /// What an obstacle is about.
@@ -90,15 +93,18 @@ impl Verdict {
 
 impl Once {
     pub(super) fn new(until: Until, now: Moment) -> Option<Self> {
-        match until {
-            Until::Stopped => None,
-            Until::Published { within } => Some(Self {
-                within,
-                deadline: now + within,
-                obstacles: BTreeMap::new(),
-                silent: BTreeSet::new(),
-            }),
-        }
+        let (within, goes_on) = match until {
+            Until::Stopped => return None,
+            Until::Published { within } => (within, false),
+            Until::Unpublished { within } => (within, true),
+        };
+        Some(Self {
+            within,
+            deadline: now + within,
+            obstacles: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            goes_on,
+        })
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "of the whole catalogue these matter here")]
@@ -178,10 +184,13 @@ impl Once {
 impl Agent {
     /// Ends the agent where enough is published, or nothing more will be.
     pub(super) fn step_once(&mut self, cx: &mut Context) {
-        if self.once.is_none() || self.stop.is_some() {
+        let Some(goes_on) = self.once.as_ref().map(|once| once.goes_on) else { return };
+        if self.stop.is_some() {
             return;
         }
-        if self.enough(cx.now) {
+        if goes_on && self.publication.visible().is_some() {
+            self.once = None;
+        } else if self.enough(cx.now) {
             self.begin_stop(cx, None);
         } else if let Some(unmet) = self.given_up(cx.now) {
             self.begin_stop(cx, Some(unmet));

@@ -32,6 +32,11 @@ pub enum Until {
         /// How long it may take.
         within: Duration,
     },
+    /// Where that cannot be; else it goes on.
+    Unpublished {
+        /// How long it may take.
+        within: Duration,
+    },
 }
 
 impl Policy {
@@ -39,6 +44,12 @@ impl Policy {
     #[must_use]
     pub fn publish_once(self, within: Duration) -> Self {
         Self { until: Until::Published { within }, on_stop: OnStop::Keep, ..self }
+    }
+
+    /// The same for an agent that has no use before it has published.
+    #[must_use]
+    pub fn publish_first(self, within: Duration) -> Self {
+        Self { until: Until::Unpublished { within }, ..self }
     }
 }
 
@@ -127,7 +138,7 @@ pub enum Confirm {
     None,
     /// Every target of the secret acknowledged it.
     Told,
-    /// The new role has sessions, the old one has none left.
+    /// That too, and the new role has sessions, the old one has none left.
     Moved,
 }
 

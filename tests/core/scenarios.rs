@@ -85,6 +85,7 @@ fn play(script: &str) -> String {
                 };
             }
             (None, ["once", span]) => policy = policy.publish_once(duration(span)),
+            (None, ["first", span]) => policy = policy.publish_first(duration(span)),
             (None, ["start"]) => {
                 let mut new = World::new(policy.clone(), 7);
                 for setting in settings.drain(..) {

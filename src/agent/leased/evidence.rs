@@ -50,13 +50,22 @@ impl Leased {
                 old.streak = streak;
                 cx.dirty();
             }
-            promising |= moved;
+            promising |= moved && old.streak < SAMPLES;
             arrived |= used(old.lease.role);
             if old.lease.kept() {
                 oldest = oldest.min(old.since);
             }
         }
         self.kept.count_at = Some(cx.now + schedule::count_after(cx.now.since(oldest), promising));
+    }
+
+    /// All have been told now: what was counted before that is no evidence.
+    pub fn count_anew(&mut self, cx: &mut Context) {
+        for old in self.kept.leaving.iter_mut().filter(|old| old.streak > 0) {
+            old.streak = 0;
+            self.kept.count_at = None;
+            cx.dirty();
+        }
     }
 
     pub(super) fn wants_count(&self) -> Option<Moment> {
@@ -71,7 +80,8 @@ impl Leased {
         match self.policy.confirm {
             Confirm::None => true,
             Confirm::Told => around.told,
-            Confirm::Moved => old.streak >= SAMPLES,
+            // Several may share the login, and one that has no session just now be still to move.
+            Confirm::Moved => around.told && old.streak >= SAMPLES,
         }
     }
 

@@ -18,20 +18,21 @@ impl World {
         let given_up = policy.unconfirmed_after.is_some();
         let Some((id, lease)) = self.lease_by(hash) else { return };
         let uses = self.app.uses.get(secret);
+        let told = || {
+            let visible = self.visible.as_ref().and_then(|set| set.secrets.get(secret));
+            let mut wanting = self.policy.targets.iter().filter(|(_, all)| all.contains(secret));
+            wanting.all(|(target, _)| {
+                visible.is_some_and(|value| {
+                    self.told.get(&(target.clone(), secret.clone())) == Some(&value.version)
+                })
+            })
+        };
         let evidence = match policy.confirm {
             Confirm::None => true,
-            Confirm::Told => {
-                let visible = self.visible.as_ref().and_then(|set| set.secrets.get(secret));
-                let mut wanting =
-                    self.policy.targets.iter().filter(|(_, all)| all.contains(secret));
-                wanting.all(|(target, _)| {
-                    visible.is_some_and(|value| {
-                        self.told.get(&(target.clone(), secret.clone())) == Some(&value.version)
-                    })
-                })
-            }
+            Confirm::Told => told(),
             Confirm::Moved => {
-                !uses.is_some_and(|uses| uses.contains(&lease.role))
+                told()
+                    && !uses.is_some_and(|uses| uses.contains(&lease.role))
                     && self.counted_moved(secret, lease.role)
             }
         };

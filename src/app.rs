@@ -34,6 +34,7 @@ use crate::server::probes::Heartbeat;
 use crate::server::{api, pages, probes, scrape};
 use crate::snapshot::{Connection, SecretName};
 use crate::state::{Found, OpenError, Store};
+use crate::supervise::Child;
 use crate::time::Clock;
 use crate::vault::{Observer, Vault};
 use crate::watch::Watch;
@@ -89,19 +90,28 @@ impl From<Failure> for Error {
     }
 }
 
-/// Runs the agent until `stop`, and then as long as its stop policy asks for. `supervisor` hears
-/// when something is published for the first time, and when the agent stops; `source` is where a
-/// changed configuration comes from.
+/// Who is around an agent.
+#[derive(Default)]
+pub struct Around {
+    /// Hears when something is published for the first time, and when the agent stops.
+    pub supervisor: Supervisor,
+    /// Where a changed configuration comes from.
+    pub source: Option<Source>,
+    /// The child of `exec`.
+    pub child: Option<Child>,
+}
+
+/// Runs the agent until `stop`, and then as long as its stop policy asks for.
 ///
 /// # Errors
 /// When it cannot start: the state, the publish directory, an address or a CA cannot be used. When
 /// it was to publish once, and has not.
 pub async fn run(
     config: Config,
-    supervisor: Supervisor,
-    source: Option<Source>,
+    around: Around,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let Around { supervisor, source, child } = around;
     let (store, found) = open_state(&config).await?;
     let clock = Clock::resume(found.as_ref().map(|found| found.epoch.clone()));
     let kept = found.map(|Found { agent, .. }| agent).unwrap_or_default();
@@ -125,9 +135,10 @@ pub async fn run(
     let vault = config.vault.as_ref().map(|settings| Vault::new(settings, store.key(), observer));
     let vault = vault.transpose().map_err(Error::Configuration)?.map(Arc::new);
     let key = hmac::Key::new(hmac::HMAC_SHA256, store.key());
-    let outside = Arc::new(outside(&config, vault, key, &BTreeMap::new(), clock.clone()));
-    // All that is needed is open or made, and no thread has been started.
-    let confined = confinement::close(&config);
+    // All that is needed is open or made, and no thread has been started. A child would be closed in
+    // with us.
+    let confined = child.is_none() && confinement::close(&config);
+    let outside = Arc::new(outside(&config, vault, key, &BTreeMap::new(), child, clock.clone()));
     let told = tell_supervisor(supervisor, shown.clone());
     let warned = warn_of_swap(shown.clone());
     let inputs = inputs(&config);
@@ -223,6 +234,7 @@ fn outside(
     vault: Option<Arc<Vault>>,
     key: hmac::Key,
     databases: &BTreeMap<SecretName, Arc<Database>>,
+    child: Option<Child>,
     clock: Clock,
 ) -> Outside {
     let database = |name: &SecretName, connection: &Arc<Connection>| {
@@ -249,6 +261,7 @@ fn outside(
             directory: config.publish.directory.join("current").display().to_string(),
             files: config.files.iter().map(|file| file.path.clone()).collect(),
         },
+        child,
         clock,
     }
 }

@@ -8,6 +8,7 @@ mod ask;
 mod check;
 mod config;
 mod doctor;
+mod exec;
 mod health;
 mod help;
 mod init;
@@ -33,6 +34,7 @@ use crate::cli::teach::Completed;
 use crate::config::environment::Environment;
 use crate::config::{ConfigError, Loaded, Override, duration};
 use crate::error::{Class, Failure, chain};
+use crate::supervise::{self, OnRotate};
 
 /// Where the configuration is when nobody says.
 const CONFIG: &str = "/etc/leasehold/leasehold.yaml";
@@ -52,6 +54,9 @@ enum Command {
     /// Publish the secrets of a service once, and leave the leases for `run` to go on with
     #[command(after_help = help::INIT)]
     Init(InitArguments),
+    /// Run a command with the secrets as files and in its environment, and keep it up with them
+    #[command(after_help = help::EXEC)]
+    Exec(ExecArguments),
     /// Ask a running agent for its health: exit status 0 or 1, for a probe that runs a command
     #[command(after_help = help::HEALTH)]
     Health(HealthArguments),
@@ -241,6 +246,27 @@ struct WaitArguments {
 }
 
 #[derive(Args, Debug)]
+struct ExecArguments {
+    #[command(flatten)]
+    run: RunArguments,
+    /// What a rotation does to the command: `restart`, `signal:NAME` or `none`
+    #[arg(long, value_name = "MODE", default_value = "restart", value_parser = exec::on_rotate)]
+    on_rotate: OnRotate,
+    /// What asks it to end at a restart
+    #[arg(long, value_name = "NAME", default_value = "TERM", value_parser = exec::signal)]
+    stop_signal: rustix::process::Signal,
+    /// How long it may take for that before it is killed
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = span)]
+    kill_after: Duration,
+    /// How long the secrets may take to be there, in place of `init_timeout`
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<String>,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
 struct RefreshArguments {
     #[command(flatten)]
     api: ApiArguments,
@@ -293,13 +319,20 @@ impl RunArguments {
 
 impl InitArguments {
     fn overrides(&self) -> Vec<Override> {
-        let timeout = self.timeout.clone().map(|value| Override {
-            flag: "--timeout",
-            key: "init_timeout",
-            value,
-        });
-        self.run.overrides().into_iter().chain(timeout).collect()
+        with_timeout(&self.run, self.timeout.as_ref())
     }
+}
+
+impl ExecArguments {
+    fn overrides(&self) -> Vec<Override> {
+        with_timeout(&self.run, self.timeout.as_ref())
+    }
+}
+
+fn with_timeout(run: &RunArguments, timeout: Option<&String>) -> Vec<Override> {
+    let timeout = timeout.cloned();
+    let timeout = timeout.map(|value| Override { flag: "--timeout", key: "init_timeout", value });
+    run.overrides().into_iter().chain(timeout).collect()
 }
 
 /// Where the configuration is: `flag`, else the variable, else the usual place.
@@ -331,6 +364,8 @@ pub enum Exit {
     Configuration,
     /// A second signal said: at once.
     Signalled(u8),
+    /// As the child of `exec` ended.
+    AsChild(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -352,7 +387,7 @@ impl Exit {
             Self::TryAgain => 75,
             Self::Denied => 77,
             Self::Configuration => 78,
-            Self::Signalled(code) => code,
+            Self::Signalled(code) | Self::AsChild(code) => code,
         }
     }
 
@@ -370,9 +405,17 @@ impl Exit {
 
 /// Does what `arguments` say.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Ours alone, so that it is in no help.
+    if let Some((_, [word, rest @ ..])) = arguments.split_first()
+        && word == supervise::COMMAND
+    {
+        return exec::become_child(rest);
+    }
     match parse(arguments) {
         Ok(Command::Run(arguments)) => run::run(&arguments, environment),
         Ok(Command::Init(arguments)) => init::init(&arguments, environment),
+        Ok(Command::Exec(arguments)) => exec::exec(&arguments, environment),
         Ok(Command::Health(arguments)) => health::health(&arguments, environment),
         Ok(Command::Status(arguments)) => status::status(&arguments, environment),
         Ok(Command::Wait(arguments)) => wait::wait(&arguments, environment),
@@ -394,8 +437,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
     }
 }
 
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     // A service waits for it, and the other commands take a quarter of a millisecond to describe.
     // What is wrong is told with all of them.
     if arguments.get(1).is_some_and(|name| name == "run")
@@ -472,7 +514,7 @@ mod tests {
 
     fn parsed(arguments: &[&str]) -> Result<RunArguments, ErrorKind> {
         let arguments = ["leasehold"].iter().chain(arguments).map(OsString::from);
-        match parse(arguments) {
+        match parse(arguments.collect()) {
             Ok(Command::Run(arguments)) => Ok(arguments),
             Ok(other) => panic!("another command: {other:?}"),
             Err(error) => Err(error.kind()),

@@ -37,7 +37,7 @@ pub use problem::Problem;
 pub use reference::reference;
 pub use schema::schema;
 pub use tree::SyntaxError;
-pub use value::duration;
+pub use value::{duration, signal};
 
 /// Everything that a process needs, valid as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +158,29 @@ pub fn load(
     environment: &Environment,
     overrides: &[Override],
 ) -> Result<Loaded, ConfigError> {
-    read(path, environment, overrides).map(|(_, loaded)| loaded)
+    read(path, environment, overrides, None).map(|(_, loaded)| loaded)
+}
+
+/// What a configuration has beside what the file says, for `exec`.
+#[derive(Clone, Copy, Debug)]
+pub struct ForChild<'a> {
+    /// Where files and state are that the file gives no place.
+    pub private: &'a Path,
+    /// Whether the child is told of a rotation; then it is a target.
+    pub told: bool,
+}
+
+/// As [`load`], for `exec`: most of it need not be said.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for_child(
+    path: &Path,
+    environment: &Environment,
+    overrides: &[Override],
+    child: ForChild<'_>,
+) -> Result<Loaded, ConfigError> {
+    read(path, environment, overrides, Some(child)).map(|(_, loaded)| loaded)
 }
 
 /// The same as text: the configuration as it is once all of that is in it. What may be confidential
@@ -171,7 +193,7 @@ pub fn print(
     environment: &Environment,
     overrides: &[Override],
 ) -> Result<String, ConfigError> {
-    let (tree, Loaded { config, .. }) = read(path, environment, overrides)?;
+    let (tree, Loaded { config, .. }) = read(path, environment, overrides, None)?;
     Ok(print::print(&tree, &config, environment))
 }
 
@@ -179,6 +201,7 @@ fn read(
     path: &Path,
     environment: &Environment,
     overrides: &[Override],
+    child: Option<ForChild<'_>>,
 ) -> Result<(tree::Node, Loaded), ConfigError> {
     let read = || -> io::Result<String> {
         let mut text = String::new();
@@ -193,7 +216,11 @@ fn read(
         .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })?;
     let mut problems = problem::Problems::default();
     overlay::apply(&mut tree, environment, overrides, &mut problems);
-    let mut loaded = resolve::resolve(&tree, environment, problems)
+    if let Some(ForChild { private, .. }) = child {
+        overlay::add_for_child(&mut tree, private);
+    }
+    let told = child.is_some_and(|child| child.told);
+    let mut loaded = resolve::resolve(&tree, environment, problems, told)
         .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })?;
     loaded.config.reads.insert(path.to_owned());
     Ok((tree, loaded))

@@ -25,11 +25,12 @@ use crate::error::{Class, Failure};
 use crate::logs;
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
-use crate::render::{self, File, Rendering};
+use crate::render::{self, File};
 use crate::server::api::{Call, Report};
 use crate::server::probes::Heartbeat;
-use crate::snapshot::{Generation, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::state::Store;
+use crate::supervise::Set;
 use crate::time::Clock;
 use crate::vault::Vault;
 use crate::watch::Watch;
@@ -283,7 +284,14 @@ impl Turning {
                 None
             }
             Call::Refresh(secret) => Some(Event::Refresh { secret }),
-            Call::Stop => Some(Event::Stop),
+            Call::Stop => match &self.driver.outside.child {
+                // Its end is ours.
+                Some(child) => {
+                    child.stop();
+                    None
+                }
+                None => Some(Event::Stop),
+            },
         }
     }
 
@@ -325,14 +333,16 @@ impl Turning {
             Command::Exit { unmet } => (self.exited, self.unmet) = (true, unmet),
             Command::Rehearse(snapshot) => {
                 let rendering = render::render(&self.driver.files, &snapshot);
-                let result = rendering.and_then(|set| self.driver.publisher.rehearse(&set));
+                let result = rendering.and_then(|set| {
+                    self.driver.outside.variables(&self.driver.files, &snapshot)?;
+                    self.driver.publisher.rehearse(&set)
+                });
                 return Some(Event::Rehearsed { result });
             }
             Command::Publish(snapshot) => {
-                let result = self.saved().and_then(|()| {
-                    let rendering = render::render(&self.driver.files, &snapshot)?;
-                    self.publish(snapshot.generation, rendering)
-                });
+                let files = std::mem::take(&mut self.driver.files);
+                let result = self.saved().and_then(|()| self.publish(&files, &snapshot));
+                self.driver.files = files;
                 return Some(Event::Published { result });
             }
             Command::Switch(snapshot) => {
@@ -406,23 +416,31 @@ impl Turning {
         }
     }
 
-    fn publish(&mut self, generation: Generation, set: Rendering) -> Result<Visible, Failure> {
-        let fingerprints = status::fingerprints(&set, self.driver.store.key());
+    fn publish(&mut self, files: &[File], snapshot: &Snapshot) -> Result<Visible, Failure> {
+        let rendering = render::render(files, snapshot)?;
+        let variables = self.driver.outside.variables(files, snapshot)?;
+        let fingerprints = status::fingerprints(&rendering, self.driver.store.key());
         let now = self.driver.clock.now();
-        let visible = self.driver.publisher.publish(now, generation, set)?;
+        let visible = self.driver.publisher.publish(now, snapshot.generation, rendering)?;
         self.fingerprints = fingerprints;
+        if let Some(child) = &self.driver.outside.child {
+            child.show(Set { generation: visible.generation, variables });
+        }
         Ok(visible)
     }
 
     /// Publishes the files that are to come, which are in use from then on.
     fn switch(&mut self, snapshot: &Snapshot) -> Result<Visible, Failure> {
-        let files = self.coming.as_ref().unwrap_or(&self.driver.files);
-        let rendering = render::render(files, snapshot)?;
-        let visible = self.publish(snapshot.generation, rendering)?;
-        if let Some(files) = self.coming.take() {
-            self.driver.files = files;
+        let Some(files) = self.coming.take() else {
+            let files = self.driver.files.clone();
+            return self.publish(&files, snapshot);
+        };
+        let result = self.publish(&files, snapshot);
+        match result {
+            Ok(_) => self.driver.files = files,
+            Err(_) => self.coming = Some(files),
         }
-        Ok(visible)
+        result
     }
 
     /// Shows the agent to the listeners and in `status.json`.

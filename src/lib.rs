@@ -32,7 +32,7 @@
 //! |---|---|
 //! | vocabulary | [`time`] [`secret`] [`error`] |
 //! | decisions | [`snapshot`] [`lease`] [`agent`] [`render`] [`audit`] |
-//! | effects | [`vault`] [`local`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] [`client`] |
+//! | effects | [`vault`] [`local`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] [`client`] [`supervise`] |
 //! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`online`] [`doctor`] [`cli`] |
 
 pub mod error;
@@ -55,6 +55,7 @@ pub mod process;
 pub mod publish;
 pub mod server;
 pub mod state;
+pub mod supervise;
 pub mod vault;
 pub mod watch;
 

@@ -296,6 +296,17 @@ pub fn status_unwritten(failure: &Failure) {
     );
 }
 
+/// What a child of `exec` left behind goes on in spite of SIGKILL.
+pub fn left_behind(pid: i32) {
+    tracing::warn!(
+        target: "leasehold",
+        event = "left_behind",
+        pid,
+        hint = "it is of another user, or waits for a disk: end it yourself",
+        "a process that the command left behind does not end"
+    );
+}
+
 /// Changes in the publish directory are found by looking, not told by the kernel.
 pub fn watch_degraded(failure: &Failure) {
     tracing::warn!(

@@ -6,7 +6,6 @@
 mod exec;
 mod http;
 mod message;
-mod processes;
 mod signal;
 
 use std::collections::BTreeMap;
@@ -14,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::agent::command::Notice;
-use crate::error::Failure;
+use crate::error::{Class, Failure};
 use crate::time::Clock;
 
 /// One notify target.
@@ -50,6 +49,23 @@ pub enum Channel {
         /// All that it finds in its environment, but for what the notice says.
         environment: BTreeMap<String, String>,
     },
+    /// PgBouncer, by its admin console; not told from here.
+    Pgbouncer(Console),
+    /// The child of `exec`; not told from here.
+    Child,
+}
+
+/// PgBouncer's admin console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Console {
+    /// A host of this machine, or the directory of a socket.
+    pub host: String,
+    /// The port that clients use too.
+    pub port: u16,
+    /// One of PgBouncer's `admin_users`.
+    pub user: String,
+    /// File with its password; read at each attempt.
+    pub password_file: Option<PathBuf>,
 }
 
 /// How a process is found.
@@ -92,6 +108,9 @@ pub async fn deliver(
         Channel::Signal { process, signal } => signal::send(process, *signal, clock).await,
         Channel::Exec { command, environment } => {
             exec::run(command, environment, context, notice, settings.timeout).await
+        }
+        Channel::Pgbouncer(_) | Channel::Child => {
+            Err(Failure::new(Class::Ours, "tell a target that is told otherwise"))
         }
     }
 }

@@ -6,6 +6,7 @@
 mod ahead;
 mod database;
 mod passfile;
+pub mod pgbouncer;
 mod session;
 mod tls;
 

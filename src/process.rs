@@ -1,10 +1,13 @@
-//! Our own process: what it may do, what it hears, and whom it reports to.
+//! Our own process: what it may do, what it hears, whom it reports to, and the processes around it.
 //!
 //! Receives SIGTERM, SIGINT and SIGHUP, gives them as a stream with the sender of each; the rest is
 //! in the modules below. Never ends the process: that is for the caller to do.
 
 mod confine;
 mod harden;
+pub mod others;
+mod passing;
+mod started;
 mod supervisor;
 mod swap;
 
@@ -19,7 +22,9 @@ use signal_hook_tokio::SignalsInfo;
 use crate::error::{Class, Failure};
 
 pub use confine::{Confined, Reach, confine};
-pub use harden::harden;
+pub use harden::{Given, harden, harden_beside_a_child};
+pub use passing::{Heard, Passing};
+pub use started::{Started, orphans};
 pub use supervisor::Supervisor;
 pub use swap::swap;
 

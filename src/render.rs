@@ -13,6 +13,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod text;
+mod variables;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::snapshot::{SecretName, Snapshot, Value};
 
 pub use dotenv::Names;
 pub use template::Template;
+pub use variables::{try_variables, variables};
 
 /// One file to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]

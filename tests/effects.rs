@@ -19,6 +19,8 @@ mod corpus;
 mod crash;
 #[path = "effects/directory.rs"]
 mod directory;
+#[path = "effects/exec.rs"]
+mod exec;
 #[allow(clippy::wildcard_enum_match_arm, reason = "most commands need no answer there")]
 #[path = "fuzz/targets.rs"]
 mod fuzzed;

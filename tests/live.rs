@@ -34,6 +34,7 @@ mod live {
     mod notices;
     mod online;
     mod outages;
+    mod pgbouncer;
     mod pod;
     mod rehearsal;
     mod reload;

@@ -156,8 +156,9 @@ impl Reload {
         for warning in &warnings {
             logs::configuration_warning(warning);
         }
-        let Outside { vault, key, databases, clock, .. } = &*self.outside;
-        let outside = super::outside(&config, vault.clone(), key.clone(), databases, clock.clone());
+        let Outside { vault, key, databases, child, clock, .. } = &*self.outside;
+        let (vault, key, child) = (vault.clone(), key.clone(), child.clone());
+        let outside = super::outside(&config, vault, key, databases, child, clock.clone());
         self.outside = Arc::new(outside);
         let change = Change {
             policy: config.policy.clone(),

@@ -11,7 +11,7 @@ use crate::cli::trial::{run, say};
 use crate::cli::{CheckArguments, Exit, config_path, load};
 use crate::config::Config;
 use crate::config::environment::Environment;
-use crate::notice::{Channel, Process};
+use crate::notice::{Channel, Console, Process};
 use crate::online;
 use crate::server::api::Settings;
 use crate::snapshot::Connection;
@@ -73,6 +73,10 @@ fn understood(config: &Config) -> String {
                 format!("signal {signal} to the process `{name}`")
             }
             Channel::Exec { command, .. } => command.first().cloned().unwrap_or_default(),
+            Channel::Pgbouncer(Console { host, port, .. }) => {
+                format!("RELOAD on PgBouncer's console at {host} port {port}")
+            }
+            Channel::Child => "the child".to_owned(),
         };
         let wants = config.policy.targets.get(name).into_iter().flatten();
         let wants: Vec<&str> = wants.map(|name| &**name).collect();
@@ -136,7 +140,7 @@ fn login(name: &str, leased: &LeasedPolicy) -> String {
     let evidence = match leased.confirm {
         Confirm::None => "its successor is published",
         Confirm::Told => "every target has acknowledged",
-        Confirm::Moved => "its sessions are gone",
+        Confirm::Moved => "every target has acknowledged and its sessions are gone",
     };
     let _ = write!(text, ", ends {} after {evidence}", span(leased.grace));
     if let Some(every) = leased.rotate_every {

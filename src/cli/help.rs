@@ -31,6 +31,21 @@ Examples:
   leasehold init --config leasehold.yaml
   leasehold init --config leasehold.yaml --timeout 30s";
 
+/// For `exec`.
+pub(super) const EXEC: &str = "\
+COMMAND finds in its environment the variables of every `dotenv` file of the configuration,
+PGSERVICEFILE and PGSERVICE where there is a `pg_service` file, and LEASEHOLD_DIRECTORY, where the
+files are. Without `publish` and `state` in the configuration both are private to this run, and every
+secret is in the environment. Signals are passed on to COMMAND, and leasehold ends when it does.
+
+Examples:
+  leasehold exec --config leasehold.yaml -- python legacy.py
+  leasehold exec --on-rotate none -- uvicorn app:app          it opens the files at each connect
+  leasehold exec --on-rotate signal:HUP -- gunicorn app:app   it takes new workers
+
+Exit status: that of COMMAND, 128 and its number for a signal that ended it, 127 where it is not
+found, 126 where it cannot be run; before it is started that of `leasehold init`.";
+
 /// For `health`.
 pub(super) const HEALTH: &str = "\
 Examples:

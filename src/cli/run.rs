@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::app::{self, Load};
+use crate::app::{self, Around, Load};
 use crate::cli::{Exit, RunArguments, load, print};
 use crate::config::environment::Environment;
 use crate::config::{self, Config, Loaded};
@@ -19,7 +19,7 @@ use crate::logs;
 use crate::process::{Received, Sender, Signal, Signals, Supervisor, harden};
 
 /// A thread that resolves a name may hang; the process ends all the same.
-const THREAD_TIMEOUT: Duration = Duration::from_millis(100);
+pub(super) const THREAD_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM.
 pub(super) fn run(arguments: &RunArguments, environment: &Environment) -> Exit {
@@ -46,19 +46,22 @@ pub(super) fn keep(
     let started = harden().map_err(app::Error::from);
     match started.and_then(|()| start(loaded, supervisor, again)) {
         Ok(exit) => exit,
-        Err(error) => {
-            let (exit, failure) = match error {
-                app::Error::Directory(failure) => (Exit::CannotPublish, failure),
-                app::Error::Held(failure) => (Exit::TryAgain, failure),
-                app::Error::Configuration(failure) => (Exit::Configuration, failure),
-                app::Error::Other(failure) => (Exit::after(&failure), failure),
-                // Only a signal asks for it, and has its own code.
-                app::Error::Stopped => return Exit::TryAgain,
-            };
-            print(&failure.to_string());
-            exit
-        }
+        Err(error) => ended_by(error),
     }
+}
+
+/// Prints why the agent could not start or go on, and gives the exit code for it.
+pub(super) fn ended_by(error: app::Error) -> Exit {
+    let (exit, failure) = match error {
+        app::Error::Directory(failure) => (Exit::CannotPublish, failure),
+        app::Error::Held(failure) => (Exit::TryAgain, failure),
+        app::Error::Configuration(failure) => (Exit::Configuration, failure),
+        app::Error::Other(failure) => (Exit::after(&failure), failure),
+        // Only a signal asks for it, and has its own code.
+        app::Error::Stopped => return Exit::TryAgain,
+    };
+    print(&failure.to_string());
+    exit
 }
 
 fn start(
@@ -66,6 +69,21 @@ fn start(
     supervisor: Option<&str>,
     again: Option<(PathBuf, Load)>,
 ) -> Result<Exit, app::Error> {
+    let (config, log, runtime) = ready(loaded)?;
+    let supervisor = supervisor.map_or_else(|| Ok(Supervisor::default()), Supervisor::connect);
+    let supervisor = supervisor.unwrap_or_else(|failure| {
+        logs::supervisor_unreachable(&failure);
+        Supervisor::default()
+    });
+    let (ask, asked) = mpsc::channel(1);
+    let source = again.map(|(path, load)| app::Source { path, load, asked, log });
+    let exit = runtime.block_on(until_signalled(config, supervisor, source, &ask));
+    runtime.shutdown_timeout(THREAD_TIMEOUT);
+    exit
+}
+
+/// Readies log and runtime.
+pub(super) fn ready(loaded: Loaded) -> Result<(Config, logs::Control, Runtime), Failure> {
     let Loaded { config, warnings } = loaded;
     let ours = |doing: &str, error: &dyn std::error::Error| {
         Failure::new(Class::Ours, format!("{doing}: {error}"))
@@ -75,20 +93,11 @@ fn start(
     for warning in &warnings {
         logs::configuration_warning(warning);
     }
-    let supervisor = supervisor.map_or_else(|| Ok(Supervisor::default()), Supervisor::connect);
-    let supervisor = supervisor.unwrap_or_else(|failure| {
-        logs::supervisor_unreachable(&failure);
-        Supervisor::default()
-    });
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| ours("start the runtime", &error))?;
-    let (ask, asked) = mpsc::channel(1);
-    let source = again.map(|(path, load)| app::Source { path, load, asked, log });
-    let exit = runtime.block_on(until_signalled(config, supervisor, source, &ask));
-    runtime.shutdown_timeout(THREAD_TIMEOUT);
-    exit
+    Ok((config, log, runtime))
 }
 
 /// The first signal to stop is passed on, the second ends the process at once.
@@ -103,7 +112,8 @@ async fn until_signalled(
     let mut stop = Some(stop);
     let mut code = None;
     let again = source.is_some();
-    let mut app = pin!(app::run(config, supervisor, source, async {
+    let around = Around { supervisor, source, child: None };
+    let mut app = pin!(app::run(config, around, async {
         // Without a sender there is nobody left to say stop.
         let _ = stopped.await;
     }));

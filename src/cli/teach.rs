@@ -24,7 +24,7 @@ pub(super) enum Completed {
 
 /// Commands by what somebody wants; one that is in no group stands below the last.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Beside a service", &["run", "init", "health"]),
+    ("Beside a service", &["run", "init", "exec", "health"]),
     ("Ask a running agent", &["status", "wait", "refresh", "stop"]),
     ("Before it goes live", &["check", "rehearse"]),
     ("When something is left behind", &["doctor"]),

@@ -190,7 +190,7 @@ pub(super) static SECRET: Keys = Keys {
         key("pki", Section(&PKI), Nothing, "a certificate with its key; see [Certificates](#certificates)"),
         key("file", Section(&LOCAL), Nothing, "a YAML or JSON file of this machine; see [Without Vault](#without-vault)"),
         key("connection", Section(&CONNECTION), Nothing, "of a `database`, where the login is used and tried"),
-        key("confirm", Word(&["moved", "told", "none"]), Depends("the strongest there is"), "what ends an old login: `moved` (its sessions are gone; needs `connection`), `told` (every target acknowledged), `none`"),
+        key("confirm", Word(&["moved", "told", "none"]), Depends("the strongest there is"), "what ends an old login: `moved` (told, and its sessions are gone; needs `connection`), `told` (every target acknowledged), `none`"),
         key("grace", Duration, Value("5m"), "the time that an old login has left after that; whole seconds"),
         key("unconfirmed_after", DurationOr("never"), Value("never"), "end the old login without evidence after this time"),
         key("rotate_every", Duration, Depends("as late as Vault allows"), "replace the login at least this often"),
@@ -280,13 +280,14 @@ pub(super) static FILE: Keys = Keys {
 
 #[rustfmt::skip]
 pub(super) static TARGET: Keys = Keys {
-    one_of: &["http", "signal", "exec"],
+    one_of: &["http", "signal", "exec", "pgbouncer"],
     ..keys(&[
         key("name", Text, Needed, "names it to people: lower case letters, digits, `_` and `-`"),
         key("secrets", Texts, Depends("all"), "what it wants to hear of"),
         key("http", Section(&HTTP), Nothing, "tells it by a `POST`"),
         key("signal", Section(&SIGNAL), Nothing, "tells it by a signal: `pid_file` or `process` says whom"),
         key("exec", Section(&EXEC), Nothing, "tells it by a command"),
+        key("pgbouncer", Section(&PGBOUNCER), Nothing, "tells PgBouncer by its admin console; see [PgBouncer](#pgbouncer)"),
     ])
 };
 
@@ -311,6 +312,15 @@ pub(super) static SIGNAL: Keys = Keys {
 pub(super) static EXEC: Keys = keys(&[
     key("command", Command, Needed, "an absolute path and arguments; no shell"),
     key("timeout", Duration, Value("10s"), "how long it may take"),
+]);
+
+#[rustfmt::skip]
+pub(super) static PGBOUNCER: Keys = keys(&[
+    key("host", Expanded, Value("127.0.0.1"), "a host of this machine, or the directory of a socket"),
+    key("port", Number(1, 65_535), Value("6432"), "its port"),
+    key("user", Expanded, Value("pgbouncer"), "one of its `admin_users`"),
+    key("password_file", File, Nothing, "file with that user's password"),
+    key("timeout", Duration, Value("10s"), "how long one attempt may take, old connections' ends in it"),
 ]);
 
 #[rustfmt::skip]

@@ -4,6 +4,7 @@
 //! `LEASEHOLD_<SECTION>__<KEY>` and flags laid over it, the later ones above. Never judges a value.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::config::environment::Environment;
 use crate::config::problem::Problems;
@@ -19,6 +20,9 @@ pub struct Override {
     /// Its value.
     pub value: String,
 }
+
+/// Who says what `exec` adds.
+const BY_EXEC: &str = "exec";
 
 /// Vault's own variables, without the part before the underscore.
 const VAULT: [(&str, &str); 5] = [
@@ -68,6 +72,51 @@ pub(super) fn apply(
     }
     for Override { flag, key, value } in overrides {
         set(tree, key.split('.'), flag, value, problems);
+    }
+}
+
+/// What `exec` adds where `tree` says nothing: files and state below `private`, every secret in the
+/// environment, and what suits a terminal.
+pub(super) fn add_for_child(tree: &mut Node, private: &Path) {
+    let names = enabled(tree);
+    let below = |name: &str| private.join(name).display().to_string();
+    for (key, value) in [
+        ("publish.directory", below("files")),
+        ("state.directory", below("state")),
+        ("on_stop", "revoke".to_owned()),
+        ("log.level", "warn".to_owned()),
+        ("log.format", "text".to_owned()),
+    ] {
+        let given = Node::Given { by: BY_EXEC.to_owned(), text: value };
+        add(tree, key.split('.'), given);
+    }
+    let file = [("format", Node::Text("dotenv".to_owned())), ("secrets", Node::List(names))];
+    let file = Node::Map(file.map(|(key, node)| (key.to_owned(), node)).into());
+    let files = Node::Map(BTreeMap::from([("app.env".to_owned(), file)]));
+    add(tree, "publish.files".split('.'), files);
+}
+
+fn enabled(tree: &Node) -> Vec<Node> {
+    let Node::Map(top) = tree else { return Vec::new() };
+    let Some(Node::Map(secrets)) = top.get("secrets") else { return Vec::new() };
+    let off = |secret: &Node| matches!(secret, Node::Map(secret) if secret.get("enabled") == Some(&Node::Boolean(false)));
+    let enabled = secrets.iter().filter(|(_, secret)| !off(secret));
+    enabled.map(|(name, _)| Node::Text(name.clone())).collect()
+}
+
+/// Puts `value` where nothing is yet, and where a map can be.
+fn add<'a>(node: &mut Node, mut keys: impl Iterator<Item = &'a str>, value: Node) {
+    let Some(key) = keys.next() else {
+        if *node == Node::Null {
+            *node = value;
+        }
+        return;
+    };
+    if *node == Node::Null {
+        *node = Node::Map(BTreeMap::new());
+    }
+    if let Node::Map(map) = node {
+        add(map.entry(key.to_owned()).or_insert(Node::Null), keys, value);
     }
 }
 

@@ -31,7 +31,8 @@ pub(super) use secrets::LEASED_ONLY;
 /// The state's place where the file names none.
 const STATE_DIRECTORY: &str = "/run/leasehold-state";
 
-/// Turns `tree` into a configuration; `problems` holds what is known to be wrong already.
+/// Turns `tree` into a configuration; `problems` holds what is known to be wrong already. With
+/// `child` there is one more target, the child of `exec`.
 ///
 /// # Errors
 /// Everything that is wrong, sorted by path.
@@ -39,10 +40,11 @@ pub(super) fn resolve(
     tree: &Node,
     environment: &Environment,
     problems: Problems,
+    child: bool,
 ) -> Result<Loaded, Vec<Problem>> {
     let (problems, files) = (RefCell::new(problems), RefCell::default());
     let reading = Reading { problems, environment, files };
-    let config = everything(&Section::open(&reading, "", Some(tree), &keys::TOP));
+    let config = everything(&Section::open(&reading, "", Some(tree), &keys::TOP), child);
     let mut reads = reading.files.into_inner();
     // Where the system's CAs are instead, if somebody says so.
     let authorities = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| environment.get(name));
@@ -57,10 +59,10 @@ pub(super) fn resolve(
     }
 }
 
-fn everything(top: &Section<'_>) -> Option<Config> {
+fn everything(top: &Section<'_>, child: bool) -> Option<Config> {
     let secrets = secrets::resolve(top);
     let vault = vault::resolve_needed(top, secrets.need_vault());
-    let targets = notify::resolve(top, &secrets);
+    let targets = notify::resolve(top, &secrets, child);
     let policies = secrets.policies(top, &targets.wants);
     let files = publish::files(top, &secrets);
     let publish = publish::settings(top, keep(&policies));

@@ -1,4 +1,5 @@
 mod auth;
+mod child;
 mod files;
 mod golden;
 mod keys;
@@ -330,7 +331,9 @@ fn a_command_gets_three_variables_and_no_other() {
     let variables = [("PATH", "/p"), ("LANG", "C"), ("VAULT_TOKEN", "hvs.x"), ("HOME", "")];
     let exec = |variables: &[(&str, &str)]| match &good(&text, variables).targets["a"].channel {
         Channel::Exec { command, environment } => (command.clone(), environment.clone()),
-        Channel::Http { .. } | Channel::Signal { .. } => panic!("another channel"),
+        Channel::Http { .. } | Channel::Signal { .. } | Channel::Pgbouncer(_) | Channel::Child => {
+            panic!("another channel")
+        }
     };
     let (command, environment) = exec(&variables);
     assert_eq!(command, ["/bin/x", "", "6432", "6432"]);

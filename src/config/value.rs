@@ -66,7 +66,7 @@ pub(super) const SIGNALS: [(&str, Signal); 8] = [
 ];
 
 /// A signal's number by its name.
-pub(super) fn signal(text: &str) -> Option<i32> {
+pub fn signal(text: &str) -> Option<i32> {
     let name = text.strip_prefix("SIG").unwrap_or(text);
     SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, signal)| *signal as i32)
 }

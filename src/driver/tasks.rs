@@ -1,23 +1,24 @@
 //! What runs beside the loop: one task for each command, one completion for each task.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
-use crate::agent::command::{Command, TargetName};
+use crate::agent::command::{Command, Notice, TargetName};
 use crate::agent::event::{Event, Reading};
 use crate::error::{Class, Failure};
 use crate::lease::{Grant, Granted};
 use crate::local;
-use crate::notice;
-use crate::postgres::Database;
+use crate::notice::{self, Channel, Console};
+use crate::postgres::{Database, pgbouncer};
 use crate::render::{self, File};
 use crate::secret::Secret;
 use crate::snapshot::{Generation, SecretName, Snapshot, Value, Version};
+use crate::supervise::Child;
 use crate::time::{Clock, Moment};
 use crate::vault::{Source, Vault};
 
@@ -39,6 +40,8 @@ pub struct Outside {
     pub targets: BTreeMap<TargetName, notice::Settings>,
     /// What every notice says.
     pub notice: notice::Context,
+    /// The child of `exec`.
+    pub child: Option<Child>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -73,7 +76,37 @@ impl Outside {
         let mut secrets: BTreeMap<SecretName, Value> = logins.collect();
         let content = content.content(Vec::new(), connection(name).cloned());
         secrets.insert(name.clone(), Value { content, ..Value::stand_in(None) });
-        render::try_out(&self.files, &Snapshot { generation: Generation(0), secrets }, name)
+        let snapshot = Snapshot { generation: Generation(0), secrets };
+        render::try_out(&self.files, &snapshot, name)?;
+        match &self.child {
+            Some(_) => render::try_variables(&self.files, &snapshot, name),
+            None => Ok(()),
+        }
+    }
+
+    /// What a child finds in its environment, where there is one.
+    pub(super) fn variables(
+        &self,
+        files: &[File],
+        snapshot: &Snapshot,
+    ) -> Result<Vec<(String, Secret)>, Failure> {
+        match &self.child {
+            Some(_) => render::variables(files, snapshot, Path::new(&self.notice.directory)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn deliver(&self, target: &TargetName, notice: &Notice) -> Result<(), Failure> {
+        let settings = self.targets.get(target).ok_or_else(|| unknown(target))?;
+        match (&settings.channel, &self.child) {
+            (Channel::Child, Some(child)) => child.tell(notice.generation).await,
+            (Channel::Pgbouncer(console), _) => {
+                let Console { host, port, user, password_file } = console;
+                let at = pgbouncer::At { host, port: *port, user };
+                at.reload(password_file.as_deref(), settings.timeout).await
+            }
+            _ => notice::deliver(settings, &self.notice, notice, &self.clock).await,
+        }
     }
 
     /// As [`Outside::tried_out`], of what was made: it was one of those that the budget allows.
@@ -231,13 +264,7 @@ pub(super) async fn carry_out(
             Event::Counted { op, result }
         }
         (Command::Deliver { op, target, notice }, _) => {
-            let result = match outside.targets.get(&target) {
-                Some(settings) => {
-                    notice::deliver(settings, &outside.notice, &notice, &outside.clock).await
-                }
-                None => Err(unknown(&target)),
-            };
-            Event::Delivered { op, result }
+            Event::Delivered { op, result: outside.deliver(&target, &notice).await }
         }
         (
             Command::Rehearse(_)

@@ -6,15 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::process::Signal;
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
@@ -22,6 +19,7 @@ use crate::agent::command::Notice;
 use crate::error::{Class, Failure};
 use crate::logs;
 use crate::notice::Context;
+use crate::process::Started;
 
 /// What is kept of the output: its end.
 const KEPT: usize = 4096;
@@ -34,9 +32,6 @@ const CHUNK: usize = 16 * 1024;
 
 /// How long a command that takes too long may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// How often a command that is killed as we exit is looked at, 10 ms apart.
-const LAST_LOOKS: u32 = 50;
 
 /// Runs `command` once.
 pub(super) async fn run(
@@ -89,9 +84,7 @@ fn unstarted(program: &str, error: &io::Error) -> Failure {
 
 /// A command that runs, and what it says.
 struct Running {
-    group: Group,
-    /// Readable once the command has ended, before it is waited for.
-    held: AsyncFd<OwnedFd>,
+    leader: Started,
     output: Output,
 }
 
@@ -105,7 +98,8 @@ impl Running {
         let (program, arguments) = command.split_first().ok_or(ErrorKind::NotFound)?;
         let secrets: Vec<&str> = notice.secrets.iter().map(|secret| &*secret.name).collect();
         let (output, writer) = io::pipe()?;
-        let leader = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .env_clear()
             .envs(environment)
@@ -113,17 +107,14 @@ impl Running {
             .env("LEASEHOLD_SECRETS", secrets.join(" "))
             .env("LEASEHOLD_DIRECTORY", &context.directory)
             .current_dir("/")
-            .process_group(0)
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
-            .stderr(writer)
-            .spawn()?;
-        let group = Group { leader, waited: false };
-        let held = pidfd_open(group.id()?, PidfdFlags::empty())?;
-        #[expect(deprecated, reason = "its like is unsafe; an `OwnedFd` is what makes it sound")]
-        let held = AsyncFd::with_interest(held, Interest::READABLE)?;
+            .stderr(writer);
+        let leader = Started::in_a_group(&mut command)?;
+        // The command holds our end of the pipe too.
+        drop(command);
         let pipe = pipe::Receiver::from_owned_fd(output.into())?;
-        Ok(Self { group, held, output: Output { pipe: Some(pipe), end: Vec::new() } })
+        Ok(Self { leader, output: Output { pipe: Some(pipe), end: Vec::new() } })
     }
 
     /// Whether it ended by itself within `limit`, and how; after that it is ended.
@@ -133,64 +124,25 @@ impl Running {
             Err(_) => false,
         };
         if !in_time {
-            self.group.signal(Signal::TERM);
+            self.leader.signal(Signal::TERM);
             let ended = timeout(PATIENCE, self.ended()).await;
             // What the command started may be there still, and goes with it.
-            self.group.signal(Signal::KILL);
+            self.leader.signal(Signal::KILL);
             if ended.is_err() {
                 self.ended().await?;
             }
         }
         self.output.rest();
-        Ok((in_time, self.group.wait()?))
+        Ok((in_time, self.leader.wait()?))
     }
 
     /// Waits for its end, and for nothing else: what it started may hold the pipe open.
     async fn ended(&mut self) -> io::Result<()> {
         loop {
             tokio::select! {
-                ended = self.held.readable() => return ended.map(drop),
+                ended = self.leader.ended() => return ended,
                 () = self.output.read(), if self.output.pipe.is_some() => {}
             }
-        }
-    }
-}
-
-/// A process group of the command's own, which ends with us.
-struct Group {
-    leader: Child,
-    /// Until then nobody else can have its number.
-    waited: bool,
-}
-
-impl Group {
-    fn id(&self) -> io::Result<Pid> {
-        let id = i32::try_from(self.leader.id()).ok().and_then(Pid::from_raw);
-        id.ok_or_else(|| io::Error::other("it has no process id"))
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let (Ok(id), false) = (self.id(), self.waited) {
-            // A group that is gone needs no signal.
-            let _ = kill_process_group(id, signal);
-        }
-    }
-
-    fn wait(&mut self) -> io::Result<ExitStatus> {
-        let status = self.leader.wait()?;
-        self.waited = true;
-        Ok(status)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-        for _ in 0..LAST_LOOKS {
-            if self.waited || !matches!(self.leader.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

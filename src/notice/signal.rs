@@ -13,7 +13,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use crate::error::{Class, Failure};
-use crate::notice::{Process, processes};
+use crate::notice::Process;
+use crate::process::others;
 use crate::time::Clock;
 
 const AGAIN: Class = Class::Again { after: None };
@@ -52,7 +53,7 @@ fn of_file(doing: &Doing, file: &Path, clock: &Clock) -> Result<(Pid, OwnedFd), 
     if still.pid != pid {
         return Err(doing.failed(AGAIN, "it was written anew just now"));
     }
-    let began = processes::see(pid).map(|seen| seen.began(clock));
+    let began = others::see(pid).map(|seen| seen.began(clock));
     if began.is_some_and(|began| began > still.written.saturating_add(TOLERANCE_MICROS)) {
         return Err(doing
             .failed(AGAIN, format!("process {pid} began after the file was written"))
@@ -66,10 +67,10 @@ fn of_file(doing: &Doing, file: &Path, clock: &Clock) -> Result<(Pid, OwnedFd), 
 
 /// The only process called `name`, held.
 async fn of_name(doing: &Doing, name: &str) -> Result<(Pid, OwnedFd), Failure> {
-    let found = processes::only(name).await?;
+    let found = others::only(name).await?;
     let held = doing.hold(found.pid)?;
     // Between the look and the hold its id may have gone to another.
-    if !processes::named(found.pid, name).is_some_and(|seen| seen.is(&found)) {
+    if !others::named(found.pid, name).is_some_and(|seen| seen.is(&found)) {
         return Err(doing.failed(AGAIN, format!("process {} ended just now", found.pid)));
     }
     Ok((found.pid, held))

@@ -22,13 +22,17 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Class, Failure};
-use crate::render::formats::{Place, fields};
+use crate::render::dsn;
+use crate::render::formats::{Item, Place, database, fields};
 use crate::render::text::Text;
 use crate::snapshot::{Content, SecretName, Value};
 
 /// A comment behind a value that Node reads wrong, so that it does not take the next variable
 /// along: `dotenv` looks on for a quote without a backslash in front, `--env-file` for a `=`.
 const BOUND: &str = " #=#\"";
+
+/// The field of a login, by choice only, that is what a `dsn` file holds.
+const DSN: &str = "dsn";
 
 /// How the variables of one file are called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,17 +50,54 @@ pub(super) fn write(
     names: &Names,
     values: &[(&SecretName, &Value)],
 ) -> Result<(), Failure> {
+    each(file, names, values, |place, field, key, item| {
+        text.push(&key);
+        text.push("=");
+        write_value(text, &item.as_text())
+            .map_err(|because| place.cannot_hold("dotenv", field, because))?;
+        text.push("\n");
+        Ok(())
+    })
+}
+
+/// The same as names and values.
+pub(super) fn variables<'a>(
+    file: &str,
+    names: &Names,
+    values: &[(&'a SecretName, &'a Value)],
+) -> Result<Vec<(String, Item<'a>)>, Failure> {
+    let mut all = Vec::new();
+    each(file, names, values, |_, _, key, item| {
+        all.push((key, item));
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Gives `take` each field of all `values` with its name, none twice.
+fn each<'a>(
+    file: &str,
+    names: &Names,
+    values: &[(&'a SecretName, &'a Value)],
+    mut take: impl FnMut(Place<'_>, &str, String, Item<'a>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut seen: BTreeMap<String, (&str, &str)> = BTreeMap::new();
     for (secret, value) in values {
         let place = Place { file, secret };
         let chosen = names.chosen.get(*secret);
-        let known = || fields(value).into_iter().map(|(field, _)| field);
+        let mut fields = fields(value);
+        if chosen.is_some_and(|chosen| chosen.contains_key(DSN)) && database(value).is_some() {
+            let mut dsn = Text::default();
+            dsn::write(&mut dsn, place, value)?;
+            fields.push((DSN, Item::Made(dsn.into_secret())));
+        }
+        let known = || fields.iter().map(|(field, _)| *field);
         for field in chosen.into_iter().flat_map(BTreeMap::keys) {
             if !known().any(|known| known == field) {
                 return Err(place.has_no(field, known()));
             }
         }
-        for (field, item) in fields(value) {
+        for (field, item) in fields {
             let key = match (chosen.and_then(|chosen| chosen.get(field)), suffix(value, field)) {
                 (Some(chosen), _) => chosen.clone(),
                 (None, Some(suffix)) => key(place, &names.prefix, field, suffix)?,
@@ -70,12 +111,8 @@ pub(super) fn write(
                 return Err(Failure::new(Class::Ours, text)
                     .hint("give one of them another name with `names`"));
             }
-            text.push(&key);
-            text.push("=");
-            write_value(text, &item.as_text())
-                .map_err(|because| place.cannot_hold("dotenv", field, because))?;
-            text.push("\n");
-            seen.insert(key, (secret, field));
+            seen.insert(key.clone(), (secret, field));
+            take(place, field, key, item)?;
         }
     }
     Ok(())
@@ -87,7 +124,7 @@ fn suffix<'a>(value: &Value, field: &'a str) -> Option<&'a str> {
     match (&value.content, field) {
         (Content::Fields(_), field) => Some(field),
         (Content::Database { .. }, "dbname") => Some("name"),
-        (Content::Database { .. }, "sslmode" | "sslrootcert") => None,
+        (Content::Database { .. }, "sslmode" | "sslrootcert" | DSN) => None,
         (Content::Database { .. }, field) => Some(field),
     }
 }

@@ -69,6 +69,8 @@ pub(super) enum Item<'a> {
     Text(&'a Secret),
     /// JSON text.
     Json(&'a Secret),
+    /// Text that may not, made of several fields.
+    Made(Secret),
 }
 
 impl Item<'_> {
@@ -78,6 +80,7 @@ impl Item<'_> {
             Self::Plain(text) => Cow::Borrowed(text),
             Self::Number(number) => Cow::Owned(number.to_string()),
             Self::Text(secret) | Self::Json(secret) => Cow::Borrowed(secret.expose()),
+            Self::Made(secret) => Cow::Borrowed(secret.expose()),
         }
     }
 }

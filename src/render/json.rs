@@ -19,6 +19,7 @@ pub(super) fn write(text: &mut Text, values: &[(&SecretName, &Value)]) {
                 Item::Plain(plain) => write_string(text, plain),
                 Item::Number(number) => text.push(&number.to_string()),
                 Item::Text(secret) => write_string(text, secret.expose()),
+                Item::Made(secret) => write_string(text, secret.expose()),
                 Item::Json(json) => text.push(json.expose()),
             }
         });

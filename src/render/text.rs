@@ -4,6 +4,8 @@
 
 use zeroize::Zeroizing;
 
+use crate::secret::Secret;
+
 /// A growing text that is wiped wherever it was.
 #[derive(Default)]
 pub(super) struct Text(Zeroizing<String>);
@@ -30,6 +32,11 @@ impl Text {
     /// How many bytes there are.
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// All of it.
+    pub(super) fn into_secret(mut self) -> Secret {
+        Secret::new(std::mem::take(&mut *self.0))
     }
 
     /// The bytes.

@@ -7,29 +7,45 @@ use std::path::{Path, PathBuf};
 const VOCABULARY: &[&str] = &["time", "secret", "error"];
 const DECISIONS: &[&str] = &["snapshot", "lease", "agent", "render", "audit"];
 const EFFECTS: &[&str] = &[
-    "vault", "local", "postgres", "state", "publish", "watch", "notice", "process", "metrics",
-    "logs", "server", "client",
+    "vault",
+    "local",
+    "postgres",
+    "state",
+    "publish",
+    "watch",
+    "notice",
+    "process",
+    "metrics",
+    "logs",
+    "server",
+    "client",
+    "supervise",
 ];
 const WIRING: &[&str] =
     &["config", "driver", "app", "timeline", "rehearsal", "online", "doctor", "cli", "main", "lib"];
 
 /// Arrows between effects that are there for a reason.
 const BETWEEN_EFFECTS: &[(&str, &str)] = &[
-    ("server", "metrics"), // it shows them
-    ("server", "logs"),    // it tells the port that it got
-    ("notice", "logs"),    // it tells what a command printed
+    ("server", "metrics"),    // it shows them
+    ("server", "logs"),       // it tells the port that it got
+    ("notice", "logs"),       // it tells what a command printed
+    ("notice", "process"),    // it finds processes, and starts commands
+    ("supervise", "logs"),    // it tells what it could not end
+    ("supervise", "process"), // it starts the child, and hears its signals
 ];
 
 /// Modules that may read the text of a secret. `snapshot` makes a keyed hash of it, by which a value
 /// is known again; `local` looks whether what it read is a number.
-const EXPOSERS: &[&str] = &["secret", "snapshot", "render", "vault", "local", "postgres", "state"];
+const EXPOSERS: &[&str] =
+    &["secret", "snapshot", "render", "vault", "local", "postgres", "state", "supervise"];
 
 /// Modules that may start a task. In `postgres` it is what is under way before a command or after
 /// it; both end with the `Database` that holds them.
 const SPAWNERS: &[&str] = &["driver", "app", "server", "postgres/ahead.rs", "postgres/session.rs"];
 
 /// Files that may start a process.
-const STARTERS: &[&str] = &["notice/exec.rs"];
+const STARTERS: &[&str] =
+    &["notice/exec.rs", "process/started.rs", "supervise.rs", "supervise/shim.rs"];
 
 /// What a decision must never touch.
 const FORBIDDEN_IN_DECISIONS: &[&str] = &[

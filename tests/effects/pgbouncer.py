@@ -1,12 +1,10 @@
 """Runs a real PgBouncer on rendered files and logs in through it; JSON in, JSON out."""
 
 import contextlib
-import glob
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 
@@ -15,9 +13,8 @@ from psycopg import sql
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.append(f"{ROOT}/tests/support")
+import pooler  # noqa: E402
 import servers  # noqa: E402
-
-UNPACKED = f"{ROOT}/target/tools/pgbouncer"
 
 
 def attempt(**arguments):
@@ -47,7 +44,7 @@ def roles(job):
 @contextlib.contextmanager
 def running(directory, job):
     """PgBouncer with all the files included, as a user that is not root, which it refuses."""
-    identity, uid = servers.unprivileged()
+    _, uid = servers.unprivileged()
     home = f"{directory}/home"
     os.mkdir(home)
     included = []
@@ -68,29 +65,16 @@ def running(directory, job):
     with open(f"{home}/pgbouncer.ini", "w") as file:
         file.write("\n".join(lines) + "\n")
     os.chmod(directory, 0o755)
-    libraries = ":".join(glob.glob(f"{UNPACKED}/usr/lib/*-linux-gnu"))
-    binary = f"{UNPACKED}/usr/sbin/pgbouncer"
-    if not os.path.exists(binary):
-        binary, libraries = shutil.which("pgbouncer"), ""
-    with open(f"{directory}/log", "w") as out:
-        process = subprocess.Popen(
-            [binary, f"{home}/pgbouncer.ini"], env={"LD_LIBRARY_PATH": libraries}, cwd="/",
-            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-            preexec_fn=servers.dies_with_us(signal.SIGKILL), **identity,
-        )
     through = {"host": "127.0.0.1", "port": port, "sslmode": "disable"}
     user, password = job["logins"][0]
     probe = dict(through, dbname="direct", user=user, password=password)
     try:
-        servers.wait_until(
-            "PgBouncer answers",
-            lambda: process.poll() is not None or attempt(**probe) == user,
-        )
-        yield through, process
+        with pooler.pgbouncer(
+            f"{home}/pgbouncer.ini", f"{directory}/log", lambda: attempt(**probe) == user,
+        ) as process:
+            yield through, process
     except servers.Failed as failed:
         sys.exit(f"{failed}\n{servers.tail(f'{directory}/log')}")
-    finally:
-        servers.end(process, signal.SIGTERM)
 
 
 def main():

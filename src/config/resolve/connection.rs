@@ -37,7 +37,7 @@ pub(super) fn resolve(secret: &Section<'_>) -> Option<Connection> {
     let sslrootcert = section.optional_file("sslrootcert");
     Some(Connection {
         hosts: hosts.unwrap_or_default(),
-        port: port(&section).unwrap_or_default(),
+        port: port(&section, 5432).unwrap_or_default(),
         dbname: section.expanded("dbname").unwrap_or_default(),
         sslmode: sslmode.unwrap_or(SslMode::VerifyFull),
         sslrootcert: sslrootcert.map(|path| path.to_string_lossy().into_owned()),
@@ -54,14 +54,16 @@ fn hosts(section: &Section<'_>) -> Option<Vec<String>> {
     Some(hosts)
 }
 
-fn port(section: &Section<'_>) -> Option<u16> {
+/// The `port` of a section; `usual` where nothing is said.
+pub(super) fn port(section: &Section<'_>, usual: u16) -> Option<u16> {
     if !section.has("port") {
-        return Some(5432);
+        return Some(usual);
     }
     let number = section.number("port")?;
     let port = u16::try_from(number).ok().filter(|port| *port != 0);
     if port.is_none() {
-        section.problem("port", "must be from 1 to 65535", "leave it out for 5432");
+        let hint = format!("leave it out for {usual}");
+        section.problem("port", "must be from 1 to 65535", hint);
     }
     port
 }

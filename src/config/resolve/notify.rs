@@ -8,14 +8,18 @@ use hyper::Uri;
 use crate::agent::command::TargetName;
 use crate::config::keys;
 use crate::config::raw::{Section, shown, shown_url};
+use crate::config::resolve::connection::port;
 use crate::config::resolve::secrets::Secrets;
 use crate::config::tree::Node;
 use crate::config::value;
-use crate::notice::{Channel, Process, Settings};
+use crate::notice::{Channel, Console, Process, Settings};
 use crate::snapshot::SecretName;
 
 /// A target has one of them.
-const CHANNELS: [&str; 3] = ["http", "signal", "exec"];
+const CHANNELS: [&str; 4] = ["http", "signal", "exec", "pgbouncer"];
+
+/// The name of the target that is the child of `exec`.
+const CHILD: &str = "exec";
 
 /// More targets are a mistake.
 const MOST_TARGETS: usize = 64;
@@ -41,9 +45,16 @@ pub(super) struct Targets {
     pub(super) wants: BTreeMap<TargetName, BTreeSet<SecretName>>,
 }
 
-/// Reads all targets.
-pub(super) fn resolve(top: &Section<'_>, secrets: &Secrets) -> Targets {
+/// Reads all targets; with `child` the child of `exec` is one more.
+pub(super) fn resolve(top: &Section<'_>, secrets: &Secrets, child: bool) -> Targets {
     let mut targets = Targets::default();
+    if child {
+        let name = TargetName::from(CHILD);
+        targets.wants.insert(name.clone(), secrets.enabled().cloned().collect());
+        // It takes as long as its own deadlines allow.
+        let settings = Settings { channel: Channel::Child, timeout: Duration::MAX };
+        targets.settings.insert(name, settings);
+    }
     let items = match top.get("notify") {
         None => return targets,
         Some(Node::List(items)) => items,
@@ -118,9 +129,10 @@ fn settings(section: &Section<'_>) -> Option<Settings> {
     match channel {
         Some("http") => http(section),
         Some("signal") => signal(section),
-        Some(_) => exec(section),
+        Some("exec") => exec(section),
+        Some(_) => pgbouncer(section),
         None => {
-            section.problem("http", "missing", "give one of `http`, `signal`, `exec`");
+            section.problem("http", "missing", "give one of `http`, `signal`, `exec`, `pgbouncer`");
             None
         }
     }
@@ -195,6 +207,26 @@ fn exec(section: &Section<'_>) -> Option<Settings> {
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let channel = Channel::Exec { command, environment: environment.collect() };
     Some(Settings { channel, timeout })
+}
+
+fn pgbouncer(section: &Section<'_>) -> Option<Settings> {
+    let pgbouncer = section.section("pgbouncer", &keys::PGBOUNCER);
+    let timeout = pgbouncer.duration("timeout", SHORTEST_TIMEOUT).unwrap_or(COMMAND_TIMEOUT);
+    let host = pgbouncer.expanded("host").unwrap_or_else(|| "127.0.0.1".to_owned());
+    if !host.starts_with('/') && !super::vault::is_loopback(&host) {
+        pgbouncer.problem(
+            "host",
+            format!("must be on this machine: `{}`", shown(&host)),
+            "write `127.0.0.1`, or the directory of PgBouncer's socket",
+        );
+    }
+    let console = Console {
+        host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+        port: port(&pgbouncer, 6432).unwrap_or_default(),
+        user: pgbouncer.expanded("user").unwrap_or_else(|| "pgbouncer".to_owned()),
+        password_file: pgbouncer.optional_file("password_file"),
+    };
+    Some(Settings { channel: Channel::Pgbouncer(console), timeout })
 }
 
 fn number(signal: &Section<'_>) -> Option<i32> {

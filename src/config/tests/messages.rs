@@ -221,6 +221,10 @@ fn rules_between_keys() {
             "  notify[0].http.url: must begin with `http://`: `https://127.0.0.1/`\n    hint: write it as `http://127.0.0.1:8000/path`: a notice stays on this machine",
         ),
         (
+            notify("{ name: a, pgbouncer: { host: db.internal, port: 0, user: '${NO}' } }"),
+            "  notify[0].pgbouncer.host: must be on this machine: `db.internal`\n    hint: write `127.0.0.1`, or the directory of PgBouncer's socket\n  notify[0].pgbouncer.port: must be from 1 to 65535\n    hint: leave it out for 6432\n  notify[0].pgbouncer.user: the variable `NO` is not set\n    hint: set it, or give a default: `${NO:-…}`",
+        ),
+        (
             notify("{ name: a, http: { url: 'http://10.0.0.1/' } }"),
             "  notify[0].http.url: must be on this machine: `http://10.0.0.1/`\n    hint: write it as `http://127.0.0.1:8000/path`",
         ),
@@ -250,7 +254,7 @@ fn rules_between_keys() {
         ),
         (
             notify("{ name: a }"),
-            "  notify[0].http: missing\n    hint: give one of `http`, `signal`, `exec`",
+            "  notify[0].http: missing\n    hint: give one of `http`, `signal`, `exec`, `pgbouncer`",
         ),
         (
             notify("{ name: a, signal: { process: x, signal: HUP }, exec: { command: [/x] } }"),

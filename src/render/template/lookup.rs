@@ -111,6 +111,7 @@ impl Inside {
             Item::Plain(plain) => Value::from(plain.as_ref()),
             Item::Number(number) => Value::from(*number),
             Item::Text(secret) => Value::from(secret.expose()),
+            Item::Made(secret) => Value::from(secret.expose()),
             Item::Json(json) => self.json(json.expose(), DEEPEST),
         }
     }

@@ -1,11 +1,12 @@
 //! What `/proc` says of processes.
 //!
-//! Receives a name or an id, gives the process with the time at which it began. Never takes an id
-//! alone for a process: ids are given away anew, an id and a beginning together are not.
+//! Receives a name or an id, gives the process with the time at which it began; or whose children
+//! are wanted, and gives their ids. Never takes an id alone for a process that we did not start: ids
+//! are given away anew, an id and a beginning together are not.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 
 use rustix::process::{Pid, getpid};
 
@@ -26,8 +27,9 @@ const AT_ONCE: usize = 64;
 
 /// One process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) pid: Pid,
+pub struct Seen {
+    /// Its id.
+    pub pid: Pid,
     parent: i32,
     /// Ticks since the machine started.
     started: u64,
@@ -35,13 +37,13 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Whether both are one process.
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub fn is(&self, other: &Self) -> bool {
         (self.pid, self.started) == (other.pid, other.started)
     }
 
     /// The wall clock's reading when it began, in microseconds since 1970, by the clock as it is
     /// set today.
-    pub(super) fn began(&self, clock: &Clock) -> u64 {
+    pub fn began(&self, clock: &Clock) -> u64 {
         let micros = self.started.saturating_mul(TICK_MICROS);
         clock.wall_micros(Moment::from_micros(clock.epoch().offset.saturating_add(micros)))
     }
@@ -49,13 +51,15 @@ impl Seen {
 
 /// The only process called `name` whose parent is not called so too: of a master and its workers
 /// the master. We and what we started do not count.
-pub(super) async fn only(name: &str) -> Result<Seen, Failure> {
+///
+/// # Errors
+/// `Again` when none runs, or several that did not start one another.
+pub async fn only(name: &str) -> Result<Seen, Failure> {
     let again = Class::Again { after: None };
     let refuse = |why: String| Failure::new(again, format!("find the process `{name}`: {why}"));
-    let ids = std::fs::read_dir("/proc").map_err(|error| refuse(error.to_string()))?;
-    let ids = ids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let ids = ids().map_err(|error| refuse(error.to_string()))?;
     let mut found = BTreeMap::new();
-    for (count, pid) in ids.filter_map(Pid::from_raw).enumerate() {
+    for (count, pid) in ids.enumerate() {
         if count % AT_ONCE == AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
@@ -82,8 +86,24 @@ pub(super) async fn only(name: &str) -> Result<Seen, Failure> {
     }
 }
 
+fn ids() -> io::Result<impl Iterator<Item = Pid>> {
+    let ids = std::fs::read_dir("/proc")?;
+    let ids = ids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(ids.filter_map(Pid::from_raw))
+}
+
+/// Our children, those that have ended and are not waited for yet among them.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn children() -> io::Result<Vec<Pid>> {
+    let own = getpid().as_raw_nonzero().get();
+    let child = |pid: &Pid| see(*pid).is_some_and(|seen| seen.parent == own);
+    Ok(ids()?.filter(child).collect())
+}
+
 /// The process `pid`, if it is called `name`.
-pub(super) fn named(pid: Pid, name: &str) -> Option<Seen> {
+pub fn named(pid: Pid, name: &str) -> Option<Seen> {
     let line = read(pid, "cmdline")?;
     let mut words = line.split(|byte| *byte == 0);
     // Kernel threads and the dead have no first word.
@@ -96,7 +116,7 @@ pub(super) fn named(pid: Pid, name: &str) -> Option<Seen> {
 }
 
 /// The process `pid`, whatever it is called.
-pub(super) fn see(pid: Pid) -> Option<Seen> {
+pub fn see(pid: Pid) -> Option<Seen> {
     let stat = read(pid, "stat")?;
     // The second field is the process's name in parentheses, with anything in it.
     let behind = stat.iter().rposition(|byte| *byte == b')')?;

@@ -5,13 +5,13 @@ TOOLS := tests/support/setup.sh
 # Live tests mostly wait, so more of them run side by side than there are cores.
 TEST_THREADS := 12
 # Those that keep programs querying run two at a time; `.config/nextest.toml` says the same.
-LOAD := kills:: rotation:: faults::
+LOAD := examples:: kills:: recipes:: rotation:: faults::
 SERVED := --lib --bins --test effects --test live
 PYTHON := target/tools/venv/bin/python
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help demo test soak fuzz bench check size image image-debug tools
+.PHONY: help demo recipes load test soak fuzz bench check size image image-debug tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -22,9 +22,29 @@ demo: ## watch credentials rotate under two programs; SECONDS=30 says how long
 	@cargo build --quiet --bin leasehold
 	@$(PYTHON) examples/demo/demo.py --binary $(TARGET)/debug/leasehold --seconds $(SECONDS)
 
+ROTATIONS := 10
+
+recipes: ## a program of each stack while its login rotates; ROTATIONS=10 says how often
+	@$(TOOLS) servers recipes
+	@cargo build --quiet --bin leasehold
+	@for mode in '' --exec; do \
+		$(PYTHON) tests/recipes/recipes.py --binary $(TARGET)/debug/leasehold \
+			--rotations $(ROTATIONS) $$mode || exit 1; \
+	done
+
+# Requests a second to each service.
+RATE := 200
+
+load: ## two example services under load while logins rotate; ROTATIONS=10, RATE=200, PICTURE=file.svg
+	@$(TOOLS) servers apps
+	@cargo build --quiet --bin leasehold
+	@$(PYTHON) tests/load/load.py --binary $(TARGET)/debug/leasehold --nestjs target/apps/nestjs \
+		--output $(TARGET)/load --rotations $(ROTATIONS) --rate $(RATE) \
+		$(if $(PICTURE),--picture $(PICTURE))
+
 # What computes goes first, and alone: beside it the servers of the others would answer late.
 test: image-debug ## every test, against an OpenBao and a PostgreSQL of its own
-	@$(TOOLS) servers node
+	@$(TOOLS) servers node apps recipes
 ifdef NEXTEST
 	@cargo nextest run --no-run
 	@cargo nextest run -E 'binary(core)'
@@ -116,4 +136,4 @@ bench: ## beside `bao agent`, with targets; QUICK=1 is shorter, FLEET=200 starts
 		$(if $(QUICK),--quick) $(if $(FLEET),--fleet $(FLEET))
 
 tools: ## install what the others need: OpenBao, PostgreSQL, buildah, cargo-deny
-	@$(TOOLS) servers image node deny
+	@$(TOOLS) servers image node apps recipes deny

@@ -19,6 +19,8 @@ mod corpus;
 mod crash;
 #[path = "effects/directory.rs"]
 mod directory;
+#[path = "effects/examples.rs"]
+mod examples;
 #[path = "effects/exec.rs"]
 mod exec;
 #[allow(clippy::wildcard_enum_match_arm, reason = "most commands need no answer there")]
@@ -32,6 +34,8 @@ mod parsers;
 mod quickstart;
 #[path = "effects/readers.rs"]
 mod readers;
+#[path = "effects/recipes.rs"]
+mod recipes;
 #[path = "effects/space.rs"]
 mod space;
 #[path = "effects/support.rs"]

@@ -21,6 +21,7 @@ mod live {
     mod effects_postgres;
     mod effects_servers;
     mod effects_vault;
+    mod examples;
     mod faults;
     mod files;
     mod formats;
@@ -36,6 +37,7 @@ mod live {
     mod outages;
     mod pgbouncer;
     mod pod;
+    mod recipes;
     mod rehearsal;
     mod reload;
     mod rotation;

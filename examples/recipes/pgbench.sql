@@ -1,0 +1,2 @@
+SELECT count(*) FROM users;
+INSERT INTO memories (body) VALUES ('a thought');

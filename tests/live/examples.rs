@@ -1,0 +1,69 @@
+//! The example services, which do not know of us: under load, and started anew at each rotation.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::agent::Agent;
+use crate::support::world::{Terms, World};
+use crate::support::{bao, eventually, free_port, from_servers, secs};
+
+/// The load itself is the test: its exit code tells whether a target was missed.
+#[test]
+fn the_example_services_answer_every_request_over_rotations() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let output = tempfile::tempdir().unwrap();
+    let done = Command::new(from_servers("PYTHON"))
+        .arg(format!("{root}/tests/load/load.py"))
+        .args(["--quick", "--binary", env!("CARGO_BIN_EXE_leasehold")])
+        .args(["--nestjs", &format!("{root}/target/apps/nestjs")])
+        .arg("--output")
+        .arg(output.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    let wrong = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{}\n{said}\n{wrong}", done.status);
+    assert!(said.contains("| rotations | "), "no table:\n{said}");
+}
+
+#[tokio::test]
+async fn a_service_that_reads_one_variable_at_its_start_has_each_login_in_it() {
+    let world = World::new(Terms::of("1h", "2h")).await;
+    let legacy = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/legacy-env");
+    let (port, run) = (free_port(), world.path("run"));
+    std::fs::create_dir(&run).unwrap();
+    let mut exec = Command::new(env!("CARGO_BIN_EXE_leasehold"));
+    exec.args(["exec", "--config", &format!("{legacy}/leasehold.yaml"), "--log-format", "json"])
+        .args(["--", &from_servers("PYTHON"), &format!("{legacy}/app.py")])
+        .env("PORT", port.to_string())
+        .env("VAULT_URL", &world.bao.address)
+        .env("APPROLE_DIR", world.path(""))
+        .env("RUN_DIR", &run)
+        .env("DB_HOST", &world.postgres.host)
+        .env("DB_PORT", world.postgres.port.to_string())
+        .env("DB_SSLMODE", "disable")
+        .env("LEASEHOLD_LISTEN__PROBES", "127.0.0.1:0")
+        .env("LEASEHOLD_SECRETS__DB__DATABASE__MOUNT", world.mount())
+        .env("LEASEHOLD_SECRETS__DB__DATABASE__ROLE", &world.name)
+        .env("LEASEHOLD_SECRETS__DB__CONNECTION__DBNAME", &world.name)
+        .env("LEASEHOLD_SECRETS__DB__ROTATE_EVERY", "8s")
+        .env("LEASEHOLD_SECRETS__DB__GRACE", "1s");
+    let sql = "INSERT INTO memories (body) VALUES ('a row')";
+    world.postgres.run(&world.name, sql).await;
+    let agent = Agent::spawn(&mut exec, world.journal.clone());
+    let user = async || {
+        let url = format!("http://127.0.0.1:{port}/rows");
+        let answer = bao::client().get(url).send().await.ok()?.text().await.ok()?;
+        let answer: Value = serde_json::from_str(&answer).ok()?;
+        answer["session_user"].as_str().map(str::to_owned)
+    };
+    let first = eventually("the service answers", secs(30), user).await;
+    assert!(first.starts_with("v-"), "{first}");
+    let next = async || user().await.filter(|user| *user != first);
+    eventually("the service has another login", secs(60), next).await;
+    let status = agent.terminate(secs(30)).await;
+    assert_eq!(status.code(), Some(0), "its service ends so at SIGTERM");
+    assert!(world.users().await.is_empty(), "what was leased for the service is gone with it");
+}

@@ -1,5 +1,6 @@
 //! The example services, which do not know of us: under load, and started anew at each rotation.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -26,6 +27,36 @@ fn the_example_services_answer_every_request_over_rotations() {
     let wrong = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{}\n{said}\n{wrong}", done.status);
     assert!(said.contains("| rotations | "), "no table:\n{said}");
+}
+
+#[tokio::test]
+async fn a_batch_job_finishes_the_transaction_that_a_rotation_meets() {
+    let world = World::new(Terms::of("1h", "2h")).await;
+    let sql = "INSERT INTO memories (body) SELECT 'a row' FROM generate_series(1, 100)";
+    world.postgres.run(&world.name, sql).await;
+    let mut config = world.config();
+    config["secrets"]["db"]["rotate_every"] = "10s".into();
+    let agent = world.start_and_publish(&config).await;
+    let job = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/batch-job/job.py");
+    let mut job = Command::new(from_servers("PYTHON"))
+        .args([job, "--service", "demo", "--size", "5", "--seconds", "12", "--pause", "1"])
+        .env("PGSERVICEFILE", world.published("db/pg_service.conf"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Each batch takes longer than a login is the newest one.
+    let lines = BufReader::new(job.stdout.take().unwrap()).lines();
+    let batches: Vec<Value> =
+        lines.take(3).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    job.kill().unwrap();
+    job.wait().unwrap();
+    let mut users: Vec<&str> =
+        batches.iter().map(|batch| batch["session_user"].as_str().unwrap()).collect();
+    assert!(batches.iter().all(|batch| batch["rows"] == 5), "{batches:?}");
+    users.dedup();
+    assert_eq!(users.len(), 3, "each batch has the login of its time: {users:?}");
+    assert!(agent.terminate(secs(15)).await.success());
 }
 
 #[tokio::test]

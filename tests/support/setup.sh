@@ -2,7 +2,7 @@
 # Installs what the tests and the demo need and this machine lacks, and says what it installs:
 # Debian's packages by apt-get, everything else below target/tools. Quick when nothing is missing.
 #
-#   setup.sh servers    OpenBao, PostgreSQL, PgBouncer, Python with psycopg and parsers
+#   setup.sh servers    OpenBao, PostgreSQL, PgBouncer, vi, Python with psycopg and parsers
 #   setup.sh image      what builds an image and runs it, and what judges systemd's units
 #   setup.sh node       npm's parsers, which rendered files are read with
 #   setup.sh apps       the example service in TypeScript, compiled
@@ -79,6 +79,8 @@ servers() {
     as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' "$settings"
     debian postgresql
   fi
+  # A full-screen program, to see that a terminal works.
+  command -v vi >/dev/null || debian vim-tiny
   command -v python3 >/dev/null || debian python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || debian python3-venv
   local words=("$(python3 --version)" "${PYTHON_PACKAGES[@]}")

@@ -92,6 +92,8 @@ pub struct Supervision {
     asked: mpsc::Receiver<Ask>,
     link: Arc<Link>,
     signals: Passing,
+    /// What the child was told of last.
+    told: Option<Generation>,
     /// Children that were there before: a shell started them, and then became us.
     before: HashSet<Pid>,
 }
@@ -102,7 +104,8 @@ pub fn supervise(settings: Settings, signals: Passing) -> (Child, Supervision) {
     let (ask, asked) = mpsc::channel(1);
     let link = Arc::new(Link { shown, asked: ask, stop: Notify::new() });
     let before = orphans().unwrap_or_default().into_iter().collect();
-    (Child(link.clone()), Supervision { settings, shown: seen, asked, link, signals, before })
+    let child = Child(link.clone());
+    (child, Supervision { settings, shown: seen, asked, link, signals, told: None, before })
 }
 
 impl Child {
@@ -192,14 +195,17 @@ impl Supervision {
                     return Ok(Ended::Child(code));
                 }
                 Some(Ask { generation, done }) = self.asked.recv() => {
+                    // One that it has and was told of before is told on purpose.
+                    let news = running.generation < generation || self.told == Some(generation);
+                    self.told = Some(generation);
                     match self.settings.on_rotate {
-                        OnRotate::Restart if running.generation < generation => {
+                        OnRotate::Restart if news => {
                             running = match self.end(running, false).await? {
                                 Ok(()) => self.start()?,
                                 Err(code) => return Ok(Ended::Child(code)),
                             };
                         }
-                        OnRotate::Signal(signal) if running.generation < generation => {
+                        OnRotate::Signal(signal) if news => {
                             running.process.signal(signal);
                             running.generation = generation;
                         }

@@ -51,6 +51,8 @@ pub struct Polled {
     failure: Option<Failure>,
     /// Whether it may have changed since it was asked for.
     changed: bool,
+    /// Whether somebody asked for it, and it was not read since.
+    wished: bool,
     told_end: bool,
 }
 
@@ -99,6 +101,7 @@ impl Polled {
             retry: Retry::default(),
             failure: None,
             changed: false,
+            wished: false,
             told_end: false,
             policy,
         };
@@ -252,9 +255,15 @@ impl Polled {
 
     /// It is asked for with the next step, unless what failed keeps its pause.
     pub fn refresh(&mut self, now: Moment) {
+        self.wished = true;
         if !self.is_made() {
             self.read_at = self.read_at.map(|at| at.min(now));
         }
+    }
+
+    /// Whether it was asked for since it was last read.
+    pub fn takes_wish(&mut self) -> bool {
+        std::mem::take(&mut self.wished)
     }
 
     /// Whether it waits for `op`.

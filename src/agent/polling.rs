@@ -40,9 +40,8 @@ impl Agent {
         sent: Moment,
         result: Result<Reading, Failure>,
     ) {
-        let Some(secret) = self.polled.values_mut().find(|secret| secret.waits_for(op)) else {
-            return;
-        };
+        let mut all = self.polled.iter_mut();
+        let Some((name, secret)) = all.find(|(_, secret)| secret.waits_for(op)) else { return };
         if !secret.is_local() {
             if result.as_ref().is_err_and(|failure| failure.class == Class::Denied) {
                 self.session.doubt();
@@ -50,9 +49,14 @@ impl Agent {
             self.silence.heard(cx, result.as_ref().err());
         }
         let nothing_new = matches!(result, Ok(Reading::Same { .. })) && !secret.failing();
+        let same = matches!(result, Ok(Reading::Same { .. }));
         let published = self.publication.visible().is_some();
         secret.read(cx, sent, result, self.publication.shown(), published);
         self.polled_due.count(secret);
+        if secret.takes_wish() && secret.is_local() && same {
+            // How a developer has a rotation without another value.
+            self.targets.values_mut().for_each(|target| target.forget(name));
+        }
         if !nothing_new {
             self.stirred = true;
             self.compare_polled(cx.now);

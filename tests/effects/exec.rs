@@ -436,6 +436,25 @@ fn a_stop_by_the_api_ends_the_child_first() {
 }
 
 #[test]
+fn a_refresh_is_a_rotation_without_another_value() {
+    let world = World::new();
+    let socket = world.at("api.sock");
+    world.configure(&format!("listen: {{ api: \"unix:{}\" }}\n", socket.display()));
+    let script = "echo $DB_PASSWORD >> starts; exec sleep 600";
+    let exec = Running::start(&mut world.shell(&[], script));
+    world.written("starts", 1);
+    for count in 2..=3 {
+        // Wishes are carried out a second apart.
+        let mut refresh = Command::new(PROGRAM);
+        let asked = refresh.args(["refresh", "db", "--socket"]).arg(&socket).status().unwrap();
+        assert!(asked.success());
+        assert_eq!(world.written("starts", count), vec!["first"; count]);
+    }
+    exec.signal(Signal::SIGTERM);
+    assert_eq!(exec.code(), 143);
+}
+
+#[test]
 fn a_terminal_works_in_it() {
     let world = World::new();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/effects/terminal.py");

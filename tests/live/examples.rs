@@ -6,26 +6,18 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::support::agent::Agent;
+use crate::support::program::judged;
 use crate::support::world::{Terms, World};
 use crate::support::{bao, eventually, free_port, from_servers, secs};
 
 /// The load itself is the test: its exit code tells whether a target was missed.
 #[test]
 fn the_example_services_answer_every_request_over_rotations() {
-    let root = env!("CARGO_MANIFEST_DIR");
+    let nestjs = concat!(env!("CARGO_MANIFEST_DIR"), "/target/apps/nestjs");
     let output = tempfile::tempdir().unwrap();
-    let done = Command::new(from_servers("PYTHON"))
-        .arg(format!("{root}/tests/load/load.py"))
-        .args(["--quick", "--binary", env!("CARGO_BIN_EXE_leasehold")])
-        .args(["--nestjs", &format!("{root}/target/apps/nestjs")])
-        .arg("--output")
-        .arg(output.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    let wrong = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{}\n{said}\n{wrong}", done.status);
+    let output = output.path().display().to_string();
+    let arguments = ["--quick", "--nestjs", nestjs, "--output", &output];
+    let said = judged("tests/load/load.py", &arguments);
     assert!(said.contains("| rotations | "), "no table:\n{said}");
 }
 

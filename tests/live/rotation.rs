@@ -1,26 +1,16 @@
 //! Rotations under programs that do not know of them.
 
-use std::process::{Command, Stdio};
-
 use serde_json::json;
 
-use crate::support::program::Program;
+use crate::support::program::{Program, judged};
 use crate::support::watch::Watch;
 use crate::support::world::{Terms, World};
-use crate::support::{eventually, from_servers, now, secs};
+use crate::support::{eventually, now, secs};
 
 /// The demo itself is the test: its summary asks Vault and PostgreSQL, and its exit code tells.
 #[test]
 fn the_demo_passes_its_own_checks_for_a_minute() {
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/demo.py");
-    let done = Command::new(from_servers("PYTHON"))
-        .args([demo, "--binary", env!("CARGO_BIN_EXE_leasehold"), "--seconds", "60"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    let wrong = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{}\n{said}\n{wrong}", done.status);
+    let said = judged("examples/demo/demo.py", &["--seconds", "60"]);
     assert!(said.contains("ok    rotations: "), "no summary:\n{said}");
 }
 

@@ -13,6 +13,22 @@ use serde_json::Value;
 use super::world::World;
 use super::{eventually, from_servers, now, secs};
 
+/// Runs one of our scripts with this binary; its exit code is the verdict, and what it printed is
+/// given.
+pub fn judged(script: &str, arguments: &[&str]) -> String {
+    let done = Command::new(from_servers("PYTHON"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
+        .args(["--binary", env!("CARGO_BIN_EXE_leasehold")])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let wrong = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{}\n{said}\n{wrong}", done.status);
+    said
+}
+
 /// A program that uses the published login through libpq and knows nothing of the agent.
 pub struct Program {
     child: Child,

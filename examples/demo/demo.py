@@ -2,7 +2,7 @@
 """Rotates database credentials under two running programs, and shows that they do not notice.
 
 Starts an OpenBao and a PostgreSQL of its own, sets up the guide's roles with short lives (a lease
-of 6 s, 30 s at most, a new login every 10 s), runs the agent and two ordinary programs, and ends
+of 6 s, 45 s at most, a new login every 10 s), runs the agent and two ordinary programs, and ends
 with a summary. Exits with 1 when a check of the summary fails, and leaves nothing behind.
 """
 
@@ -59,7 +59,7 @@ def demonstrate(options, bao, postgres, directory):
     for name in ("run", "state"):
         os.mkdir(f"{directory}/{name}", 0o700)
     password = guide.database(postgres, DATABASE)
-    guide.engine(bao, postgres, DATABASE, password, ROLE, "6s", "30s")
+    guide.engine(bao, postgres, DATABASE, password, ROLE, "6s", "45s")
     guide.approle(bao, ROLE, directory)
 
     service_file = f"{directory}/run/db/pg_service.conf"

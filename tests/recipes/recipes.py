@@ -436,6 +436,7 @@ def main():
     parser.add_argument("--node-modules", default=f"{ROOT}/target/apps/recipes/node_modules")
     parser.add_argument("--exec", action="store_true", help="what agents start, and nothing else")
     options = parser.parse_args()
+    options.binary = os.path.abspath(options.binary)
     servers.raise_on_signals()
     venv = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
     try:

@@ -475,11 +475,10 @@ fn as_the_first_process_of_a_namespace_it_leaves_no_zombie() {
     let world = World::new();
     // Each `setsid` is an orphan when its parent has ended, and soon after a zombie for whoever
     // adopts it.
-    let script = "echo $PPID >> parent; i=0; while [ $i -lt 20 ]; do (setsid sleep 0.1 &); \
-                  i=$((i + 1)); done; sleep 0.5; \
+    let script = "trap 'exit 7' TERM; echo $PPID >> parent; i=0; \
+                  while [ $i -lt 20 ]; do (setsid sleep 0.1 &); i=$((i + 1)); done; sleep 0.5; \
                   until ! grep -lE '^State:.Z' /proc/[0-9]*/status 2>/dev/null; do sleep 0.1; done; \
-                  ls -d /proc/[0-9]* | wc -l >> left; trap 'exit 7' TERM; \
-                  while :; do sleep 0.05; done";
+                  ls -d /proc/[0-9]* | wc -l >> left; while :; do sleep 0.05; done";
     let mut command = Command::new("unshare");
     if !nix::unistd::getuid().is_root() {
         command.args(["--user", "--map-root-user"]);

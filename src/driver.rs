@@ -25,10 +25,11 @@ use crate::error::{Class, Failure};
 use crate::logs;
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
-use crate::render::{self, File};
+use crate::render::{self, File, Rendering};
+use crate::secret::Secret;
 use crate::server::api::{Call, Report};
 use crate::server::probes::Heartbeat;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Generation, Snapshot};
 use crate::state::Store;
 use crate::supervise::Set;
 use crate::time::Clock;
@@ -91,6 +92,9 @@ pub struct Change {
     /// Notices changes of files that secrets come from.
     pub inputs: Option<Watch>,
 }
+
+/// A set, and the variables that go with it.
+type Ready = (Rendering, Vec<(String, Secret)>);
 
 /// The loop's own state.
 struct Turning {
@@ -332,17 +336,15 @@ impl Turning {
             }
             Command::Exit { unmet } => (self.exited, self.unmet) = (true, unmet),
             Command::Rehearse(snapshot) => {
-                let rendering = render::render(&self.driver.files, &snapshot);
-                let result = rendering.and_then(|set| {
-                    self.driver.outside.variables(&self.driver.files, &snapshot)?;
-                    self.driver.publisher.rehearse(&set)
-                });
+                let ready = self.render(&self.driver.files, &snapshot);
+                let result = ready.and_then(|(set, _)| self.driver.publisher.rehearse(&set));
                 return Some(Event::Rehearsed { result });
             }
             Command::Publish(snapshot) => {
-                let files = std::mem::take(&mut self.driver.files);
-                let result = self.saved().and_then(|()| self.publish(&files, &snapshot));
-                self.driver.files = files;
+                let result = self.saved().and_then(|()| {
+                    let ready = self.render(&self.driver.files, &snapshot)?;
+                    self.publish(snapshot.generation, ready)
+                });
                 return Some(Event::Published { result });
             }
             Command::Switch(snapshot) => {
@@ -416,12 +418,20 @@ impl Turning {
         }
     }
 
-    fn publish(&mut self, files: &[File], snapshot: &Snapshot) -> Result<Visible, Failure> {
+    /// What readers find in the files, and a child in its environment.
+    fn render(&self, files: &[File], snapshot: &Snapshot) -> Result<Ready, Failure> {
         let rendering = render::render(files, snapshot)?;
-        let variables = self.driver.outside.variables(files, snapshot)?;
-        let fingerprints = status::fingerprints(&rendering, self.driver.store.key());
+        Ok((rendering, self.driver.outside.variables(files, snapshot)?))
+    }
+
+    fn publish(
+        &mut self,
+        generation: Generation,
+        (set, variables): Ready,
+    ) -> Result<Visible, Failure> {
+        let fingerprints = status::fingerprints(&set, self.driver.store.key());
         let now = self.driver.clock.now();
-        let visible = self.driver.publisher.publish(now, snapshot.generation, rendering)?;
+        let visible = self.driver.publisher.publish(now, generation, set)?;
         self.fingerprints = fingerprints;
         if let Some(child) = &self.driver.outside.child {
             child.show(Set { generation: visible.generation, variables });
@@ -431,16 +441,13 @@ impl Turning {
 
     /// Publishes the files that are to come, which are in use from then on.
     fn switch(&mut self, snapshot: &Snapshot) -> Result<Visible, Failure> {
-        let Some(files) = self.coming.take() else {
-            let files = self.driver.files.clone();
-            return self.publish(&files, snapshot);
-        };
-        let result = self.publish(&files, snapshot);
-        match result {
-            Ok(_) => self.driver.files = files,
-            Err(_) => self.coming = Some(files),
+        let files = self.coming.as_ref().unwrap_or(&self.driver.files);
+        let ready = self.render(files, snapshot)?;
+        let visible = self.publish(snapshot.generation, ready)?;
+        if let Some(files) = self.coming.take() {
+            self.driver.files = files;
         }
-        result
+        Ok(visible)
     }
 
     /// Shows the agent to the listeners and in `status.json`.

@@ -48,8 +48,8 @@ impl Agent {
             }
             self.silence.heard(cx, result.as_ref().err());
         }
-        let nothing_new = matches!(result, Ok(Reading::Same { .. })) && !secret.failing();
         let same = matches!(result, Ok(Reading::Same { .. }));
+        let nothing_new = same && !secret.failing();
         let published = self.publication.visible().is_some();
         secret.read(cx, sent, result, self.publication.shown(), published);
         self.polled_due.count(secret);

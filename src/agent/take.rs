@@ -86,14 +86,15 @@ impl Agent {
                 self.compare_polled(cx.now);
             }
             Event::Delivered { op, result } => {
-                let told = |agent: &Self, name: &SecretName| agent.around_leased(name).told;
-                let names = self.leased.keys().filter(|name| !told(self, name));
-                let untold: Vec<SecretName> = names.cloned().collect();
+                let untold = |name: &&SecretName| !self.around_leased(name).told;
+                let untold: Vec<SecretName> = self.leased.keys().filter(untold).cloned().collect();
                 for target in self.targets.values_mut() {
                     target.delivered(cx, op, result.clone());
                 }
-                for name in untold.iter().filter(|name| told(self, name)).collect::<Vec<_>>() {
-                    if let Some(secret) = self.leased.get_mut(name) {
+                for name in untold {
+                    if self.around_leased(&name).told
+                        && let Some(secret) = self.leased.get_mut(&name)
+                    {
                         secret.count_anew(cx);
                     }
                 }

@@ -80,9 +80,9 @@ fn sweep(parent: &Path) {
             continue;
         }
         let path = entry.path();
-        let free =
-            open(&path).and_then(|lock| Ok(flock(lock, FlockOperation::NonBlockingLockExclusive)?));
-        if free.is_ok() {
+        // Held until it is gone.
+        let Ok(lock) = open(&path) else { continue };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             // Another run may be at it.
             let _ = remove_dir_all(path);
         }

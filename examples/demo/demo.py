@@ -169,18 +169,11 @@ def main():
     options = parser.parse_args()
     if options.seconds < 20:
         parser.error("a rotation with its grace takes 20 seconds")
-    servers.raise_on_signals()
-    venv = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
-    try:
-        with servers.both(venv) as (bao, postgres, directory):
-            work = f"{directory}/demo"
-            os.mkdir(work, 0o700)
-            return 0 if summary(options, demonstrate(options, bao, postgres, work)) else 1
-    except servers.Stopped as stopped:
-        return 128 + stopped.number
-    except servers.Failed as failed:
-        print(f"demo: {failed}", file=sys.stderr)
-        return 69
+
+    def run(*servers_and_directory):
+        return 0 if summary(options, demonstrate(options, *servers_and_directory)) else 1
+
+    return servers.with_both("demo", run)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import glob
 import os
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, f"{HERE}/../support", f"{HERE}/../../examples/demo"]
@@ -57,26 +56,20 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer runs, shorter rests")
     parser.add_argument("--fleet", type=int, default=0, metavar="N")
     options = parser.parse_args()
-    servers.raise_on_signals()
     binary = os.path.abspath(options.binary)
-    venv = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
-    try:
-        with servers.both(venv) as (bao, postgres, directory):
-            bao.binary = incumbent(venv)
-            work = tempfile.mkdtemp(dir=directory)
-            job = prepare(bao, postgres, work)
-            if options.fleet:
-                missed = fleet(options.fleet, binary, bao, job, work)
-            else:
-                missed = table(binary, bao, postgres, job, work, options.quick)
-    except servers.Stopped as stopped:
-        return 128 + stopped.number
-    except servers.Failed as failed:
-        print(f"bench: {failed}", file=sys.stderr)
-        return 69
-    for text in missed:
-        print(f"MISSED {text}")
-    return 1 if missed else 0
+
+    def run(bao, postgres, work):
+        bao.binary = incumbent(os.path.dirname(os.path.dirname(os.path.abspath(sys.executable))))
+        job = prepare(bao, postgres, work)
+        if options.fleet:
+            missed = fleet(options.fleet, binary, bao, job, work)
+        else:
+            missed = table(binary, bao, postgres, job, work, options.quick)
+        for text in missed:
+            print(f"MISSED {text}")
+        return 1 if missed else 0
+
+    return servers.with_both("bench", run)
 
 
 if __name__ == "__main__":

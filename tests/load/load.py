@@ -147,23 +147,17 @@ def main():
     options.binary, options.nestjs = map(os.path.abspath, (options.binary, options.nestjs))
     options.rate = options.rate or (50 if options.quick else 200)
     options.rotations = options.rotations or (2 if options.quick else 10)
-    servers.raise_on_signals()
-    venv = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
-    try:
-        with servers.both(venv) as (bao, postgres, directory):
-            work = f"{directory}/load"
-            os.mkdir(work, 0o755)
-            failed = measure(options, bao, postgres, work)
-    except servers.Stopped as stopped:
-        return 128 + stopped.number
-    except asyncio.CancelledError:
-        return 128 + signal.SIGTERM
-    except servers.Failed as failure:
-        print(f"load: {failure}", file=sys.stderr)
-        return 69
-    for text in failed:
-        print(f"MISSED {text}")
-    return 1 if failed else 0
+
+    def run(*servers_and_directory):
+        try:
+            failed = measure(options, *servers_and_directory)
+        except asyncio.CancelledError:
+            return 128 + signal.SIGTERM
+        for text in failed:
+            print(f"MISSED {text}")
+        return 1 if failed else 0
+
+    return servers.with_both("load", run, 0o755)
 
 
 if __name__ == "__main__":

@@ -437,19 +437,12 @@ def main():
     parser.add_argument("--exec", action="store_true", help="what agents start, and nothing else")
     options = parser.parse_args()
     options.binary = os.path.abspath(options.binary)
-    servers.raise_on_signals()
-    venv = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
-    try:
-        with servers.both(venv) as (bao, postgres, directory):
-            work = f"{directory}/recipes"
-            os.mkdir(work, 0o711)
-            facts = (started if options.exec else beside)(options, bao, postgres, work)
-            return 0 if summary(options, facts) else 1
-    except servers.Stopped as stopped:
-        return 128 + stopped.number
-    except servers.Failed as failed:
-        print(f"recipes: {failed}", file=sys.stderr)
-        return 69
+
+    def run(*servers_and_directory):
+        facts = (started if options.exec else beside)(options, *servers_and_directory)
+        return 0 if summary(options, facts) else 1
+
+    return servers.with_both("recipes", run, 0o711)
 
 
 if __name__ == "__main__":

@@ -327,6 +327,23 @@ def both(venv):
         yield bao, stack.enter_context(postgresql(directory)), directory
 
 
+def with_both(name, run, mode=0o700):
+    """The exit code of `run(bao, postgres, directory)`, whose directory has this name and mode; that
+    of a signal, or 69, where it did not come to its end."""
+    raise_on_signals()
+    venv = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
+    try:
+        with both(venv) as (bao, postgres, directory):
+            work = f"{directory}/{name}"
+            os.mkdir(work, mode)
+            return run(bao, postgres, work)
+    except Stopped as stopped:
+        return 128 + stopped.number
+    except Failed as failed:
+        print(f"{name}: {failed}", file=sys.stderr)
+        return 69
+
+
 def main():
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

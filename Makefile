@@ -11,7 +11,7 @@ PYTHON := target/tools/venv/bin/python
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
-.PHONY: help demo recipes load test soak fuzz bench check size image image-debug tools
+.PHONY: help demo recipes load test soak versions fuzz bench check size image image-debug tools
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -79,6 +79,16 @@ else
 endif
 	LEASEHOLD_SIM_ROTATIONS=$${LEASEHOLD_SIM_ROTATIONS:-1000000} \
 		cargo test --test core -- --nocapture promises_hold_in_every_weather
+
+versions: ## bootstrap and its proof on PostgreSQL 16, 17 and 18, beside Debian's
+	@$(TOOLS) servers versions
+	@cargo test --no-run --test live
+	@for version in 16 17 18; do \
+		echo "PostgreSQL $$version"; \
+		LEASEHOLD_TEST_POSTGRES=$(CURDIR)/target/tools/postgres/$$version/bin \
+			tests/support/servers.py -- cargo test --test live -- bootstrap:: rotation:: \
+			--test-threads 4 || exit 1; \
+	done
 
 # libFuzzer with the stable compiler: what it needs is in `tests/fuzz/instrument.sh`. The lock file is
 # that of the program, so that the same dependencies are fuzzed.

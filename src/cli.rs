@@ -11,7 +11,9 @@ mod doctor;
 mod exec;
 mod health;
 mod help;
+mod import;
 mod init;
+mod inventory;
 mod refresh;
 mod rehearse;
 mod run;
@@ -19,6 +21,7 @@ mod status;
 mod stop;
 mod teach;
 mod trial;
+mod vault;
 mod wait;
 
 use std::ffi::OsString;
@@ -81,6 +84,15 @@ enum Command {
     /// Look at what is there: `doctor leaks` lists leases and database users without an owner
     #[command(subcommand)]
     Doctor(DoctorCommand),
+    /// Set Vault and PostgreSQL up as a file says, and prove that they are
+    #[command(subcommand)]
+    Vault(VaultCommand),
+    /// Bring secrets from files, Kubernetes or another path into Vault, and read them again
+    #[command(after_help = help::IMPORT)]
+    Import(ImportArguments),
+    /// Look whether every secret has somebody and something that rotates it
+    #[command(subcommand)]
+    Inventory(InventoryCommand),
     /// Print what a configuration may have, or how one is understood
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -117,6 +129,112 @@ enum DoctorCommand {
     /// List every lease and database user that has no owner
     #[command(after_help = help::LEAKS)]
     Leaks(LeaksArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum VaultCommand {
+    /// Compare Vault and PostgreSQL with a file, and make them as it says
+    #[command(subcommand)]
+    Bootstrap(BootstrapCommand),
+    /// Try every role and every policy out, for real, and end what was made
+    #[command(after_help = help::VAULT_DOCTOR)]
+    Doctor(ProveArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum BootstrapCommand {
+    /// Print what is otherwise than the file says
+    #[command(after_help = help::BOOTSTRAP_PLAN)]
+    Plan(PlanArguments),
+    /// Print it, ask, and do it
+    #[command(after_help = help::BOOTSTRAP_APPLY)]
+    Apply(ApplyArguments),
+}
+
+#[derive(Args, Debug)]
+struct PlanArguments {
+    /// The file that says what Vault and PostgreSQL are to be like
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: PathBuf,
+    /// Give Vault's role a new password and have Vault replace it, though Vault has it alone: for a
+    /// Vault that was restored, or a password that was changed by hand
+    #[arg(long)]
+    reset_root: bool,
+}
+
+#[derive(Args, Debug)]
+struct ApplyArguments {
+    #[command(flatten)]
+    plan: PlanArguments,
+    /// Do it without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Args, Debug)]
+struct ProveArguments {
+    /// The file that says what Vault and PostgreSQL are to be like
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct ImportArguments {
+    #[command(flatten)]
+    source: ImportSource,
+    /// The path of Vault that it goes to, as `secret/novacore/api`. With a slash at its end each
+    /// Secret or path of the source goes below it under its own name
+    #[arg(long, value_name = "PATH")]
+    to: String,
+    /// Take each value of `--env` as it stands behind the `=`, as Docker and systemd do
+    #[arg(long, requires = "env")]
+    literal: bool,
+    /// Bring this field only; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    only: Vec<String>,
+    /// Where another value is there, write a version with this one
+    #[arg(long)]
+    replace: bool,
+    /// Look, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// A file with an operator's token, in place of VAULT_TOKEN or BAO_TOKEN
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    token_file: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct ImportSource {
+    /// A file of `NAME=value` lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    env: Option<PathBuf>,
+    /// A file with Kubernetes Secrets, YAML or JSON; `-` is the standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    manifest: Option<PathBuf>,
+    /// A path of a KV engine of the same Vault; with a slash at its end, all below it
+    #[arg(long, value_name = "PATH")]
+    kv: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum InventoryCommand {
+    /// Print what of the inventory is automated; fails while tier 1 is not
+    #[command(after_help = help::INVENTORY)]
+    Check(InventoryArguments),
+}
+
+#[derive(Args, Debug)]
+struct InventoryArguments {
+    /// The file that names every secret
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -426,6 +544,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
         Ok(Command::Doctor(DoctorCommand::Leaks(arguments))) => {
             doctor::leaks(&arguments, environment)
         }
+        Ok(Command::Vault(VaultCommand::Bootstrap(BootstrapCommand::Plan(arguments)))) => {
+            vault::plan(&arguments, environment)
+        }
+        Ok(Command::Vault(VaultCommand::Bootstrap(BootstrapCommand::Apply(arguments)))) => {
+            vault::apply(&arguments, environment)
+        }
+        Ok(Command::Vault(VaultCommand::Doctor(arguments))) => {
+            vault::prove(&arguments, environment)
+        }
+        Ok(Command::Import(arguments)) => import::import(&arguments, environment),
+        Ok(Command::Inventory(InventoryCommand::Check(arguments))) => inventory::check(&arguments),
         Ok(Command::Config(command)) => config::config(&command, environment),
         Ok(Command::Completions { shell }) => teach::completions(shell),
         Ok(Command::Man { dir }) => teach::man(dir.as_deref()),
@@ -456,9 +585,16 @@ fn load(path: &Path, environment: &Environment, overrides: &[Override]) -> Resul
 
 /// Prints why there is no configuration.
 fn failed(error: &ConfigError) -> Exit {
+    unread(error, "name the file with `--config` or `LEASEHOLD_CONFIG`")
+}
+
+/// Prints what is wrong with a file; `hint` is for one that is not there.
+fn unread(error: &ConfigError, hint: &str) -> Exit {
     let hint = match error {
-        ConfigError::Read { .. } => "\nhint: name the file with `--config` or `LEASEHOLD_CONFIG`",
-        ConfigError::Long { .. } | ConfigError::Syntax { .. } | ConfigError::Invalid { .. } => "",
+        ConfigError::Read { .. } => format!("\nhint: {hint}"),
+        ConfigError::Long { .. } | ConfigError::Syntax { .. } | ConfigError::Invalid { .. } => {
+            String::new()
+        }
     };
     print(&format!("{}{hint}", chain(error)));
     Exit::Configuration
@@ -498,8 +634,35 @@ mod tests {
         {
             assert_eq!(ended(&[command, &["--config", file]].concat()), Exit::Configuration);
         }
+        for command in [
+            &["vault", "bootstrap", "plan", "--config"][..],
+            &["vault", "bootstrap", "apply", "--yes", "--config"],
+            &["vault", "doctor", "--config"],
+        ] {
+            assert_eq!(ended(&[command, &[file]].concat()), Exit::Configuration, "{command:?}");
+        }
+        let inventory =
+            "secrets: { a: { tier: 1, owner: x, driver: database, policy: { max_age: 1d } } }";
+        for (text, exit) in [
+            ("secrets: {}".to_owned(), Exit::Found),
+            ("secrets: []".to_owned(), Exit::Configuration),
+            (inventory.to_owned(), Exit::Done),
+            (inventory.replace("owner: x, ", ""), Exit::Found),
+            (inventory.replace("tier: 1", "tier: 2"), Exit::Found),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            for more in [&[][..], &["--json"]] {
+                let command = ["inventory", "check", "--file", file];
+                assert_eq!(ended(&[&command[..], more].concat()), exit, "{text}");
+            }
+        }
         for wrong in [
-            &["doctor"][..],
+            &["vault"][..],
+            &["vault", "bootstrap"],
+            &["vault", "bootstrap", "plan"],
+            &["vault", "doctor"],
+            &["inventory", "check"],
+            &["doctor"],
             &["doctor", "leaks", "--older-than", "soon"],
             &["status", "--config", "c", "--socket", "s"],
             &["wait", "--generation", "-1"],

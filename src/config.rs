@@ -4,8 +4,10 @@
 //! everything that is wrong with it. Never sets or reads a variable of the process itself: the
 //! environment is handed in.
 
+pub mod bootstrap;
 pub mod environment;
 mod expand;
+pub mod inventory;
 mod keys;
 mod overlay;
 mod print;
@@ -17,6 +19,7 @@ mod schema;
 mod tree;
 mod value;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -203,17 +206,7 @@ fn read(
     overrides: &[Override],
     child: Option<ForChild<'_>>,
 ) -> Result<(tree::Node, Loaded), ConfigError> {
-    let read = || -> io::Result<String> {
-        let mut text = String::new();
-        std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = read().map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    if text.len() as u64 > LONGEST {
-        return Err(ConfigError::Long { path: path.to_owned() });
-    }
-    let mut tree = tree::parse(&text)
-        .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })?;
+    let mut tree = tree_of(path)?;
     let mut problems = problem::Problems::default();
     overlay::apply(&mut tree, environment, overrides, &mut problems);
     if let Some(ForChild { private, .. }) = child {
@@ -224,6 +217,46 @@ fn read(
         .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })?;
     loaded.config.reads.insert(path.to_owned());
     Ok((tree, loaded))
+}
+
+/// Which Vault the environment means, and who we are to it: the bearer of the token in `token_file`,
+/// or else of the one in the environment.
+///
+/// # Errors
+/// With everything that is missing or wrong there.
+pub fn vault(
+    environment: &Environment,
+    token_file: Option<&Path>,
+) -> Result<vault::Settings, Failure> {
+    let mut problems = problem::Problems::default();
+    let mut tree = tree::Node::Map(BTreeMap::new());
+    overlay::vault(&mut tree, environment, &mut problems);
+    overlay::token_file(&mut tree, token_file, &mut problems);
+    let reading =
+        raw::Reading { problems: RefCell::new(problems), environment, files: RefCell::default() };
+    let found = resolve::vault::resolve(&raw::Section::open(&reading, "", Some(&tree), &keys::TOP));
+    let (problems, _) = reading.problems.into_inner().finish();
+    match found {
+        Some(settings) if problems.is_empty() => Ok(settings),
+        _ => {
+            let (count, list) = (count(&problems), problem::report(&problems));
+            Err(Failure::new(Class::Ours, format!("Vault's variables have {count}:{list}")))
+        }
+    }
+}
+
+/// What stands in the file at `path`.
+fn tree_of(path: &Path) -> Result<tree::Node, ConfigError> {
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    if text.len() as u64 > LONGEST {
+        return Err(ConfigError::Long { path: path.to_owned() });
+    }
+    tree::parse(&text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@
 //! | vocabulary | [`time`] [`secret`] [`error`] |
 //! | decisions | [`snapshot`] [`lease`] [`agent`] [`render`] [`audit`] |
 //! | effects | [`vault`] [`local`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] [`client`] [`supervise`] |
-//! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`online`] [`doctor`] [`cli`] |
+//! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`online`] [`doctor`] [`bootstrap`] [`import`] [`inventory`] [`cli`] |
 
 pub mod error;
 pub mod secret;
@@ -60,10 +60,13 @@ pub mod vault;
 pub mod watch;
 
 pub mod app;
+pub mod bootstrap;
 pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod driver;
+pub mod import;
+pub mod inventory;
 pub mod online;
 pub mod rehearsal;
 pub mod timeline;

@@ -45,8 +45,11 @@ pub fn read(path: &Path, key: &hmac::Key, known: Option<&Version>) -> Result<Rea
     Ok(Reading::New { version, content: Granted::Fields(Arc::new(fields)), left: None })
 }
 
-/// Whatever is there, reading ends at once.
-fn whole(path: &Path) -> io::Result<Zeroizing<String>> {
+/// The text of the file at `path`. Whatever is there, reading ends at once.
+///
+/// # Errors
+/// When it is no regular file, or longer than a file of secrets is.
+pub fn whole(path: &Path) -> io::Result<Zeroizing<String>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(open(path, flags, Mode::empty())?);
     let metadata = file.metadata()?;

@@ -1,13 +1,15 @@
 //! PostgreSQL: log in with a credential, count sessions, list roles.
 //!
 //! Receives a credential, gives a role's oid, session counts or roles, or a classed [`Failure`].
-//! Never writes. A session ends as soon as it has answered, but that of a rehearsal.
+//! Never writes, but for [`setup`], which an administrator asks for. A session ends as soon as it has
+//! answered, but that of a rehearsal.
 
 mod ahead;
 mod database;
 mod passfile;
 pub mod pgbouncer;
 mod session;
+pub mod setup;
 mod tls;
 
 use std::collections::BTreeMap;

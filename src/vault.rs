@@ -19,7 +19,9 @@ mod names;
 mod plain;
 mod rights;
 mod roles;
+mod setup;
 mod static_role;
+mod store;
 mod tls;
 mod wire;
 mod wrapping;
@@ -39,6 +41,8 @@ pub use certificate::{CERTIFICATE_FIELDS, CertificateRequest};
 pub use listing::LeaseTimes;
 pub use rights::{Capabilities, Right};
 pub use roles::RoleTerms;
+pub use setup::Setting;
+pub use store::{Kept, Place};
 
 /// Which Vault, and who we are to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,7 +206,7 @@ pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sy
 /// A connection to one Vault; cheap to clone.
 ///
 /// Its requests are in `login`, `auth` and `wrapping` (tokens), `leases` and `listing`, `kv`, `plain`
-/// and `static_role`, and `certificate`.
+/// and `static_role`, `certificate`, `setup` and `store`.
 #[derive(Clone)]
 pub struct Vault {
     inner: Arc<Inner>,

@@ -13,6 +13,7 @@ mod support;
 
 mod live {
     mod api;
+    mod bootstrap;
     mod canary;
     mod certificates;
     mod directory;
@@ -28,6 +29,7 @@ mod live {
     mod hardening;
     mod health;
     mod image;
+    mod import;
     mod init;
     mod kills;
     mod logins;

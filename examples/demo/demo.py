@@ -58,9 +58,9 @@ def demonstrate(options, bao, postgres, directory):
     """The demo itself; gives the facts of the summary."""
     for name in ("run", "state"):
         os.mkdir(f"{directory}/{name}", 0o700)
-    password = guide.database(postgres, DATABASE)
-    guide.engine(bao, postgres, DATABASE, password, ROLE, "6s", "45s")
-    guide.approle(bao, ROLE, directory)
+    guide.set_up(options.binary, bao, postgres, directory, DATABASE,
+                 {ROLE: ("intelligence_role", "6s", "45s")})
+    guide.hand_over(bao, ROLE, directory)
 
     service_file = f"{directory}/run/db/pg_service.conf"
     environment = {

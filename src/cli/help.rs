@@ -131,6 +131,84 @@ Examples:
   leasehold doctor leaks --config leasehold.yaml
   leasehold doctor leaks --config leasehold.yaml --state /run/other/state --end 9f2c41d07a6be853";
 
+/// For `vault bootstrap plan`.
+pub(super) const BOOTSTRAP_PLAN: &str = "\
+Changes nothing. Each line says what is not there (+), what is there and otherwise (~), and what cannot
+be taken back (!); below it what of it comes (+) and goes (-). What the file does not name is neither
+looked at nor changed.
+
+It needs a token of an operator, in VAULT_TOKEN or BAO_TOKEN or as `vault.auth` says, and a superuser of
+the database, with the password in `postgres.password_file`, PGPASSWORD or PGPASSFILE.
+
+Exit status: 0 all is as the file says, 1 something is not, 64 wrong command line, 69 Vault or the
+database does not answer, 77 one of them refuses, 78 wrong file, or something of somebody else is in the
+way.
+
+Examples:
+  leasehold vault bootstrap plan --config bootstrap.yaml";
+
+/// For `vault bootstrap apply`.
+pub(super) const BOOTSTRAP_APPLY: &str = "\
+Does what `plan` prints, in that order, each step all or not at all. A run that was killed is simply
+repeated: the next one does what is left.
+
+Vault's role in the database gets a first password, of `database.password_file` or
+VAULT_ADMIN_PASSWORD, else a random one. At the end Vault replaces it by one that nobody else knows, it
+is tried that the first one is refused, and the comment of the role says so from then on. The superuser
+stays outside of Vault.
+
+Exit status: 0 all is as the file says, 64 wrong command line, 69 Vault or the database does not answer,
+70 Vault did not take a setting, 75 nobody agreed, 77 Vault or the database refuses, 78 wrong file, or
+something of somebody else is in the way, 130 and 143 stopped by a signal.
+
+Examples:
+  leasehold vault bootstrap apply --config bootstrap.yaml
+  leasehold vault bootstrap apply --config bootstrap.yaml --yes
+  leasehold vault bootstrap apply --config bootstrap.yaml --reset-root";
+
+/// For `vault doctor`.
+pub(super) const VAULT_DOCTOR: &str = "\
+Of each role it makes a login, logs in, compares what it may do with every table and sequence, also with
+a table that is made for that, renews it, shortens it, revokes it beside an open session, and looks that
+neither session nor user is left. Of each policy it makes a token for a minute and asks what it may do
+at the paths of all policies. It needs what `leasehold vault bootstrap plan` needs.
+
+Exit status: 0 all is as it should be, 1 something is not, and the command that mends it stands below,
+64 wrong command line, 69 Vault or the database does not answer, 77 one of them refuses, 78 wrong file.
+
+Examples:
+  leasehold vault doctor --config bootstrap.yaml";
+
+/// For `import`.
+pub(super) const IMPORT: &str = "\
+Fields that are not at the path yet are added to it; others that are there stay. Everything is looked
+at before anything is written, what was written is read again, and run twice it writes nothing. The
+source is never changed. A checksum is under a key of this run: nobody can try guesses on it.
+
+Which Vault is meant is in VAULT_ADDR, with VAULT_CACERT and VAULT_NAMESPACE where it needs them. The
+token may read `sys/internal/ui/mounts/PATH`, and read and write what is at the path.
+
+Exit status: 0 all of it is in Vault, 1 a value is otherwise there and stays, or `--dry-run` found
+something to write, 64 wrong command line, 69 Vault does not answer, 75 somebody else wrote there
+meanwhile, 77 it refuses, 78 the source cannot be read, 130 and 143 stopped by a signal.
+
+Examples:
+  leasehold import --env .env --only STRIPE_KEY --only SENDGRID_KEY --to secret/novacore/api --dry-run
+  kubectl get secret -o yaml | leasehold import --manifest - --to secret/novacore/
+  leasehold import --kv kv/old/ --to secret/novacore/";
+
+/// For `inventory check`.
+pub(super) const INVENTORY: &str = "\
+A secret is automated when it has an owner, a driver that is not `manual`, and a `max_age` or a
+`schedule`.
+
+Exit status: 0 all of tier 1 is automated, 1 some of it is not, or nothing is in it, 64 wrong command
+line, 78 wrong file.
+
+Examples:
+  leasehold inventory check --file inventory.yaml
+  leasehold inventory check --file inventory.yaml --json | jq .tiers";
+
 /// For `config schema`.
 pub(super) const SCHEMA: &str = "\
 Examples:

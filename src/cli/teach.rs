@@ -23,10 +23,11 @@ pub(super) enum Completed {
 }
 
 /// Commands by what somebody wants; one that is in no group stands below the last.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Beside a service", &["run", "init", "exec", "health"]),
     ("Ask a running agent", &["status", "wait", "refresh", "stop"]),
     ("Before it goes live", &["check", "rehearse"]),
+    ("Set up what it needs", &["vault", "import", "inventory"]),
     ("When something is left behind", &["doctor"]),
     ("About this program", &["config", "completions", "man"]),
 ];

@@ -100,11 +100,16 @@ use Takes::{
     VaultPath, Word,
 };
 
-const fn key(name: &'static str, takes: Takes, default: Otherwise, text: &'static str) -> Key {
+pub(super) const fn key(
+    name: &'static str,
+    takes: Takes,
+    default: Otherwise,
+    text: &'static str,
+) -> Key {
     Key { name, takes, default, text }
 }
 
-const fn keys(known: &'static [Key]) -> Keys {
+pub(super) const fn keys(known: &'static [Key]) -> Keys {
     Keys { known, later: &[], one_of: &[] }
 }
 

@@ -48,15 +48,7 @@ pub(super) fn apply(
     overrides: &[Override],
     problems: &mut Problems,
 ) {
-    for prefix in ["VAULT", "BAO"] {
-        refuse_unverified(&format!("{prefix}_SKIP_VERIFY"), environment, problems);
-        for (name, key) in VAULT {
-            let name = format!("{prefix}_{name}");
-            if let Some(value) = environment.get(&name) {
-                set(tree, key.split('.'), &name, value, problems);
-            }
-        }
-    }
+    vault(tree, environment, problems);
     for (name, key) in TOP {
         if let Some(value) = environment.get(name) {
             set(tree, key.split('.'), name, value, problems);
@@ -72,6 +64,27 @@ pub(super) fn apply(
     }
     for Override { flag, key, value } in overrides {
         set(tree, key.split('.'), flag, value, problems);
+    }
+}
+
+/// Lays Vault's own variables over `tree`.
+pub(super) fn vault(tree: &mut Node, environment: &Environment, problems: &mut Problems) {
+    for prefix in ["VAULT", "BAO"] {
+        refuse_unverified(&format!("{prefix}_SKIP_VERIFY"), environment, problems);
+        for (name, key) in VAULT {
+            let name = format!("{prefix}_{name}");
+            if let Some(value) = environment.get(&name) {
+                set(tree, key.split('.'), &name, value, problems);
+            }
+        }
+    }
+}
+
+/// Puts the file with a person's token in.
+pub(super) fn token_file(tree: &mut Node, file: Option<&Path>, problems: &mut Problems) {
+    if let Some(file) = file {
+        let keys = "vault.auth.token_file".split('.');
+        set(tree, keys, "--token-file", &file.to_string_lossy(), problems);
     }
 }
 

@@ -4,13 +4,13 @@
 //! the first problem: all are found, then nothing is given.
 
 mod auth;
-mod connection;
+pub(super) mod connection;
 mod listen;
 mod notify;
 mod publish;
 mod secrets;
 mod sources;
-mod vault;
+pub(super) mod vault;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,6 +27,8 @@ pub(super) enum Operation {
     RevokeLease,
     ReadMetadata,
     Read,
+    /// A setting of Vault's own is written; once more does no harm.
+    Configure,
 }
 
 impl Operation {
@@ -47,6 +49,7 @@ impl Operation {
             Self::RevokeLease => "revoke_lease",
             Self::ReadMetadata => "read_metadata",
             Self::Read => "read",
+            Self::Configure => "configure",
         }
     }
 
@@ -55,6 +58,8 @@ impl Operation {
         match self {
             // An issue that is given up may still make a login that nobody knows.
             Self::Issue => Duration::from_secs(90),
+            // Of a connection Vault tries first whether it works.
+            Self::Configure => Duration::from_secs(30),
             Self::Login(_)
             | Self::LookupWrapping
             | Self::Unwrap
@@ -87,7 +92,8 @@ impl Operation {
             | Self::LookupLease
             | Self::ListLeases
             | Self::ReadMetadata
-            | Self::Read => Class::Again { after: None },
+            | Self::Read
+            | Self::Configure => Class::Again { after: None },
         }
     }
 
@@ -180,6 +186,12 @@ fn bad_request(operation: Operation, errors: &[String]) -> Class {
         | Operation::CreateToken
         | Operation::ListLeases
         | Operation::ReadMetadata => Class::Ours,
+        Operation::Configure => {
+            const FIRST: [&str; 2] =
+                ["check-and-set parameter did not match", "path is already in use"];
+            let first = |line: &str| FIRST.iter().any(|text| line.starts_with(text));
+            if lines(errors).any(first) { Class::Conflict } else { Class::Ours }
+        }
     }
 }
 
@@ -206,7 +218,8 @@ fn forbidden(operation: Operation, errors: &[String]) -> Class {
         | Operation::ListLeases
         | Operation::RevokeLease
         | Operation::ReadMetadata
-        | Operation::Read => Class::Denied,
+        | Operation::Read
+        | Operation::Configure => Class::Denied,
     }
 }
 

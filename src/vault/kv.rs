@@ -38,6 +38,11 @@ struct VersionState {
 }
 
 impl Metadata {
+    /// The newest version, whole or not.
+    pub(super) fn newest(&self) -> u64 {
+        self.current_version
+    }
+
     /// The version that is `wanted`, else the newest; `None` where it is deleted, or may be by now:
     /// a deletion may be set for later, and only a read tells whether it has happened.
     pub(super) fn whole(&self, wanted: Option<u64>) -> Option<Version> {

@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rustify::endpoint::Endpoint;
+use rustify::enums::{RequestMethod, RequestType, ResponseType};
+use rustify::errors::ClientError;
 use rustify_derive::Endpoint;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
@@ -26,6 +29,31 @@ use crate::vault::{Source, Vault, names};
 pub(super) struct ReadPath {
     #[endpoint(skip)]
     pub(super) path: String,
+}
+
+/// A body of any form at a path. As the library's own requests have it, what they hold would be
+/// copied once more, and left behind.
+pub(super) struct WritePath {
+    pub(super) path: String,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Endpoint for WritePath {
+    type Response = ();
+    const REQUEST_BODY_TYPE: RequestType = RequestType::JSON;
+    const RESPONSE_BODY_TYPE: ResponseType = ResponseType::JSON;
+
+    fn path(&self) -> String {
+        self.path.clone()
+    }
+
+    fn method(&self) -> RequestMethod {
+        RequestMethod::POST
+    }
+
+    fn body(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        Ok(Some(self.body.to_vec()))
+    }
 }
 
 /// Fields as Vault sent them, not yet secret.

@@ -33,18 +33,14 @@ def incumbent(venv):
     return found[0] if found else f"{venv}/bin/bao"
 
 
-def prepare(bao, postgres, directory):
+def prepare(binary, bao, postgres, directory):
     """The guide's set-up, and KV secrets to poll; gives the plainest job."""
-    password = guide.database(postgres, DATABASE)
-    guide.engine(bao, postgres, DATABASE, password, ROLE, "1h", "24h")
-    guide.approle(bao, ROLE, directory)
     # Development mode has a KV engine of version 2 at `secret`.
-    policy = bao.call("GET", f"sys/policies/acl/{ROLE}")["data"]["policy"]
-    for kind in ("data", "metadata"):
-        policy += f'path "secret/{kind}/bench/*" {{ capabilities = ["read"] }}\n'
-    for end in ("", "/"):
-        policy += f'path "secret/detailed-metadata/bench{end}" {{ capabilities = ["list"] }}\n'
-    bao.call("POST", f"sys/policies/acl/{ROLE}", {"policy": policy})
+    rights = {f"secret/{kind}/bench/*": ["read"] for kind in ("data", "metadata")}
+    rights.update({f"secret/detailed-metadata/bench{end}": ["list"] for end in ("", "/")})
+    guide.set_up(binary, bao, postgres, directory, DATABASE,
+                 {ROLE: ("intelligence_role", "1h", "24h")}, rights)
+    guide.hand_over(bao, ROLE, directory)
     for number in range(KV_SECRETS):
         bao.call("POST", f"secret/data/bench/s{number:03}", {"data": {"value": f"first-{number}"}})
     return Job(bao.address, postgres, directory)
@@ -60,7 +56,7 @@ def main():
 
     def run(bao, postgres, work):
         bao.binary = incumbent(os.path.dirname(os.path.dirname(os.path.abspath(sys.executable))))
-        job = prepare(bao, postgres, work)
+        job = prepare(binary, bao, postgres, work)
         if options.fleet:
             missed = fleet(options.fleet, binary, bao, job, work)
         else:

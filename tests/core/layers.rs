@@ -21,8 +21,21 @@ const EFFECTS: &[&str] = &[
     "client",
     "supervise",
 ];
-const WIRING: &[&str] =
-    &["config", "driver", "app", "timeline", "rehearsal", "online", "doctor", "cli", "main", "lib"];
+const WIRING: &[&str] = &[
+    "config",
+    "driver",
+    "app",
+    "timeline",
+    "rehearsal",
+    "online",
+    "doctor",
+    "bootstrap",
+    "import",
+    "inventory",
+    "cli",
+    "main",
+    "lib",
+];
 
 /// Arrows between effects that are there for a reason.
 const BETWEEN_EFFECTS: &[(&str, &str)] = &[

@@ -39,7 +39,8 @@ async fn readers_see_a_dead_password_for_a_moment_only() {
             "postgres",
             &format!(
                 "CREATE ROLE \"shared-{name}\" LOGIN PASSWORD 'first' IN ROLE intelligence_role; \
-                 GRANT \"shared-{name}\" TO \"vault-admin\" WITH ADMIN OPTION"
+                 GRANT \"shared-{name}\" TO \"{}\" WITH ADMIN OPTION",
+                world.admin()
             ),
         )
         .await;

@@ -106,7 +106,7 @@ async def loaded(options, bao, services):
 def measure(options, bao, postgres, directory):
     """Everything; gives the missed targets."""
     services = [fastapi(), nestjs()]
-    prepare(bao, postgres, services)
+    prepare(options.binary, bao, postgres, directory, services)
     with contextlib.ExitStack() as stack:
         place = Place(options, bao, postgres, directory, stack)
         for each in services:

@@ -84,12 +84,10 @@ def nestjs():
     return Service("NestJS", "nestjs", "auth-service", "auth_role", ["/rows/pg", "/rows/typeorm"])
 
 
-def prepare(bao, postgres, services):
+def prepare(binary, bao, postgres, directory, services):
     """The guide's set-up with one role for each service, and rows to read."""
-    password = guide.database(postgres, DATABASE)
-    guide.connection(bao, postgres, DATABASE, password, [each.role for each in services])
-    for each in services:
-        guide.database_role(bao, each.role, each.group, TTL, MAX_TTL)
+    guide.set_up(binary, bao, postgres, directory, DATABASE,
+                 {each.role: (each.group, TTL, MAX_TTL) for each in services})
     postgres.psql(
         "INSERT INTO memories (body) SELECT 'thought ' || n FROM generate_series(1, 50) n;"
         "INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, 50) n",
@@ -117,7 +115,7 @@ class Place:
         home = f"{self.directory}/{service.example}"
         identity, uid = servers.unprivileged()
         os.mkdir(home, 0o755)
-        guide.approle(self.bao, service.role, home)
+        guide.hand_over(self.bao, service.role, home)
         for path in (home, f"{home}/role_id", f"{home}/secret_id"):
             shutil.chown(path, uid)
         pooler_port = servers.free_port()

@@ -268,11 +268,11 @@ def with_stale(config, run):
     return config
 
 
-def prepared(bao, postgres, directory):
+def prepared(binary, bao, postgres, directory):
     """What the database and the agents' role need."""
-    password = guide.database(postgres, DATABASE)
-    guide.engine(bao, postgres, DATABASE, password, ROLE, "12s", "60s")
-    guide.approle(bao, ROLE, directory)
+    guide.set_up(binary, bao, postgres, directory, DATABASE,
+                 {ROLE: ("intelligence_role", "12s", "60s")})
+    guide.hand_over(bao, ROLE, directory)
     return Place(bao, postgres, directory)
 
 
@@ -293,7 +293,7 @@ def visited(stack, listening, behind):
 
 def beside(options, bao, postgres, directory):
     """Every recipe beside one agent; gives the facts of the summary."""
-    place = prepared(bao, postgres, directory)
+    place = prepared(options.binary, bao, postgres, directory)
     write(f"{directory}/pgbouncer-password", place.passwords["pgbouncer"])
     run = f"{directory}/run"
     os.mkdir(run)
@@ -343,7 +343,7 @@ def beside(options, bao, postgres, directory):
 
 def started(options, bao, postgres, directory):
     """Every program that an agent of its own starts; gives the facts of the summary."""
-    place = prepared(bao, postgres, directory)
+    place = prepared(options.binary, bao, postgres, directory)
     with contextlib.ExitStack() as agents, contextlib.ExitStack() as load:
         listening, all_agents = started_servers(options), []
         for number, server in enumerate(listening):

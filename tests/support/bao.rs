@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use reqwest::{Client, Method};
+use reqwest::{Certificate, Client, Method};
 use serde_json::{Value, json};
 
 use super::from_servers;
@@ -11,23 +11,35 @@ use super::from_servers;
 #[derive(Clone)]
 pub struct Bao {
     pub address: String,
+    /// The CA that its certificate is from, where it has one.
+    pub ca: Option<String>,
     token: String,
     client: Client,
 }
 
 /// One HTTP client; the process-wide crypto provider is chosen before the first.
 pub fn client() -> Client {
+    trusting(None)
+}
+
+fn trusting(ca: Option<&str>) -> Client {
     static PROVIDER: OnceLock<()> = OnceLock::new();
     PROVIDER.get_or_init(|| {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     });
-    Client::builder().no_proxy().build().unwrap()
+    let mut builder = Client::builder().no_proxy();
+    if let Some(ca) = ca {
+        let pem = std::fs::read(ca).unwrap();
+        builder = builder.tls_certs_only([Certificate::from_pem(&pem).unwrap()]);
+    }
+    builder.build().unwrap()
 }
 
 impl Bao {
     pub fn shared() -> Self {
         Self {
             address: from_servers("VAULT_ADDR"),
+            ca: None,
             token: from_servers("VAULT_TOKEN"),
             client: client(),
         }
@@ -35,7 +47,30 @@ impl Bao {
 
     /// A server of a test's own, as root.
     pub fn own(address: &str, token: &str) -> Self {
-        Self { address: address.to_owned(), token: token.to_owned(), client: client() }
+        Self { address: address.to_owned(), ca: None, token: token.to_owned(), client: client() }
+    }
+
+    /// The same with TLS, and a certificate of `ca`.
+    pub fn trusted(address: &str, token: &str, ca: &str) -> Self {
+        let client = trusting(Some(ca));
+        Self { ca: Some(ca.to_owned()), client, ..Self::own(address, token) }
+    }
+
+    /// The same as the bearer of another token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
+    /// What a configuration says of it.
+    pub fn settings(&self) -> Value {
+        match &self.ca {
+            Some(ca) => json!({ "address": self.address, "ca_cert": ca }),
+            None => json!({ "address": self.address }),
+        }
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// One request; the status and the decoded body, null for an empty one.

@@ -29,40 +29,72 @@ from servers import (
 )
 
 
-class Node:
-    """One OpenBao of a raft cluster."""
+REFERENCE = f"{os.path.dirname(os.path.abspath(__file__))}/../../deploy/vault/openbao.hcl"
 
-    def __init__(self, directory, number, binary, cluster_port=None, said=None):
+
+def certificates(directory):
+    """A CA, and a certificate of it for this machine, which every node has."""
+    key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    with open(f"{directory}/names", "w") as file:
+        file.write("subjectAltName=IP:127.0.0.1\n")
+    for words in (
+        f"req -x509 {key} -keyout ca.key -out ca.pem -days 3 -subj /CN=test-ca",
+        f"req {key} -keyout server.key -out server.csr -subj /CN=node",
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out server.pem "
+        "-days 3 -extfile names",
+    ):
+        made = subprocess.run(["openssl", *words.split()], cwd=directory, capture_output=True)
+        if made.returncode != 0:
+            raise Failed(f"openssl failed:\n{made.stderr.decode()}")
+    return f"{directory}/ca.pem"
+
+
+class Node:
+    """One OpenBao of a raft cluster, as deploy/vault/openbao.hcl has it."""
+
+    def __init__(self, directory, number, binary, ca, cluster_port=None, said=None):
         self.name = f"node-{number}"
         self.home = f"{directory}/{self.name}"
         self.port = free_port()
-        cluster_port = cluster_port or free_port()
-        self.bao = Bao(f"http://127.0.0.1:{self.port}", "", binary)
+        self.cluster_port = cluster_port or free_port()
+        self.said = said or self.cluster_port
+        self.bao = Bao(f"https://127.0.0.1:{self.port}", "", binary, ca)
         self.process = None
         os.makedirs(f"{self.home}/raft")
-        config = {
-            "storage": {"raft": {
-                "path": f"{self.home}/raft", "node_id": self.name, "performance_multiplier": 1,
-            }},
-            "listener": [{"tcp": {
-                "address": f"127.0.0.1:{self.port}", "tls_disable": True,
-                "cluster_address": f"127.0.0.1:{cluster_port}",
-            }}],
-            "api_addr": self.bao.address,
-            "cluster_addr": f"https://127.0.0.1:{said or cluster_port}",
+
+    def configure(self, nodes):
+        """Writes the file down with this machine's places in it."""
+        directory = os.path.dirname(self.home)
+        here = {
+            "/var/lib/openbao": f"{self.home}/raft", "/etc/openbao/tls/": f"{directory}/",
+            "0.0.0.0:8200": f"127.0.0.1:{self.port}",
+            "0.0.0.0:8201": f"127.0.0.1:{self.cluster_port}",
         }
-        with open(f"{self.home}/config.json", "w") as file:
-            json.dump(config, file)
+        for number in range(3):
+            node = nodes[min(number, len(nodes) - 1)]
+            here[f"https://vault-{number}.vault.internal:8200\"\n"] = f"{node.bao.address}\"\n"
+        with open(REFERENCE) as file:
+            text = file.read()
+        for there, place in here.items():
+            if there not in text:
+                raise Failed(f"{REFERENCE} has no {there.strip()}")
+            text = text.replace(there, place)
+        with open(f"{self.home}/config.hcl", "w") as file:
+            file.write(text)
 
     def start(self):
         clean = {
             name: value for name, value in os.environ.items()
             if not name.startswith(("VAULT_", "BAO_"))
         }
+        own = {
+            "HOME": self.home, "BAO_API_ADDR": self.bao.address, "BAO_RAFT_NODE_ID": self.name,
+            "BAO_CLUSTER_ADDR": f"https://127.0.0.1:{self.said}",
+        }
         with open(f"{self.home}/log", "a") as out:
             self.process = subprocess.Popen(
-                [self.bao.binary, "server", "-config", f"{self.home}/config.json"],
-                env={**clean, "HOME": self.home}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                [self.bao.binary, "server", "-config", f"{self.home}/config.hcl"],
+                env={**clean, **own}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True, preexec_fn=dies_with_us(signal.SIGKILL),
             )
         wait_until(f"{self.name} answers", lambda: self.ask("sys/seal-status"))
@@ -88,8 +120,11 @@ class Node:
 @contextlib.contextmanager
 def raft(directory, binary, count, port, said):
     """A cluster of `count` nodes: what to say of it, and what it obeys."""
-    nodes = [Node(directory, number, binary) for number in range(count - 1)]
-    nodes.append(Node(directory, count - 1, binary, port, said))
+    ca = certificates(directory)
+    nodes = [Node(directory, number, binary, ca) for number in range(count - 1)]
+    nodes.append(Node(directory, count - 1, binary, ca, port, said))
+    for node in nodes:
+        node.configure(nodes)
     try:
         first = nodes[0]
         first.start()
@@ -104,8 +139,6 @@ def raft(directory, binary, count, port, said):
         first.bao.call("POST", "sys/storage/raft/autopilot/configuration", stable)
         for node in nodes[1:]:
             node.start()
-            body = {"leader_api_addr": first.bao.address}
-            node.bao.call("PUT", "sys/storage/raft/join", body)
             node.unseal(key)
         for node in nodes:
             node.bao.token = token
@@ -121,7 +154,7 @@ def raft(directory, binary, count, port, said):
             wait_until(f"{name} is back in the cluster", lambda: settled(node))
 
         yield {
-            "token": token, "key": key,
+            "token": token, "key": key, "ca": ca,
             "nodes": [{"name": node.name, "address": node.bao.address} for node in nodes],
         }, {"kill": lambda name: named[name].kill(), "start": start}
     finally:

@@ -74,7 +74,7 @@ impl Keeper {
 
     /// The OpenBao behind `address`, as root.
     pub fn bao(&self, address: &str) -> Bao {
-        Bao::own(address, self.text("/token"))
+        Bao::trusted(address, self.text("/token"), self.text("/ca"))
     }
 
     /// A text of its facts.

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod bao;
+pub mod bootstrap;
 pub mod canary;
 pub mod cluster;
 pub mod command;

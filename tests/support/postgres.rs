@@ -11,7 +11,7 @@ use super::from_servers;
 pub struct Postgres {
     pub host: String,
     pub port: u16,
-    superuser: String,
+    pub superuser: String,
     password: String,
 }
 
@@ -38,9 +38,9 @@ impl Postgres {
         Self { host: host.to_owned(), port, superuser, password: password.to_owned() }
     }
 
-    /// The password that "vault-admin" has in every test: they run side by side.
-    pub fn admin_password(&self) -> String {
-        self.password.clone()
+    /// The superuser's.
+    pub fn password(&self) -> &str {
+        &self.password
     }
 
     /// A session; it ends when the client is dropped.

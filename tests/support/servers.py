@@ -20,6 +20,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -135,12 +136,13 @@ def memory_directory():
 
 
 class Bao:
-    """A running OpenBao in development mode."""
+    """A running OpenBao; one with TLS has its certificate from `ca`."""
 
-    def __init__(self, address, token, binary):
+    def __init__(self, address, token, binary, ca=None):
         self.address = address
         self.token = token
         self.binary = binary
+        self.trust = ssl.create_default_context(cafile=ca) if ca else None
 
     def call(self, method, path, body=None, token=None, wrap=None):
         """One request; the decoded answer, None for an empty one. Raises HTTPError."""
@@ -149,7 +151,9 @@ class Bao:
         if wrap:
             request.add_header("X-Vault-Wrap-TTL", wrap)
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=30) as answer:
+        with urllib.request.urlopen(
+            request, data, timeout=30, context=self.trust,
+        ) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
@@ -258,6 +262,8 @@ def unprivileged():
 def postgresql(directory, max_connections=300):
     """Runs PostgreSQL on the loopback and on a socket in `directory`."""
     binaries = postgres_binaries()
+    # Another version has no clients of its own.
+    server_binaries = os.environ.get("LEASEHOLD_TEST_POSTGRES", binaries)
     identity, uid = unprivileged()
     home = f"{directory}/postgres"
     os.mkdir(home, 0o700)
@@ -269,7 +275,7 @@ def postgresql(directory, max_connections=300):
         os.chown(f"{home}/password", uid, -1)
     log = f"{home}/log"
     initdb = subprocess.run(
-        [f"{binaries}/initdb", "-D", f"{home}/data", "-U", "postgres", "-A", "scram-sha-256",
+        [f"{server_binaries}/initdb", "-D", f"{home}/data", "-U", "postgres", "-A", "scram-sha-256",
          f"--pwfile={home}/password", "-E", "UTF8", "--locale=C", "--no-sync"],
         cwd=home, text=True, capture_output=True, **identity,
     )
@@ -287,7 +293,8 @@ def postgresql(directory, max_connections=300):
         options = [f"-c{name}={value}" for name, value in settings.items()]
         with open(log, "w") as out:
             process = subprocess.Popen(
-                [f"{binaries}/postgres", "-D", f"{home}/data", f"-p{server.port}", *options],
+                [f"{server_binaries}/postgres", "-D", f"{home}/data", f"-p{server.port}",
+                 *options],
                 cwd=home, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True, preexec_fn=dies_with_us(signal.SIGQUIT), **identity,
             )

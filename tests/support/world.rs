@@ -8,12 +8,11 @@ use tempfile::TempDir;
 
 use super::agent::{Agent, Journal};
 use super::bao::Bao;
+use super::bootstrap::{Bootstrap, hand_over, of_database};
 use super::postgres::{Login, Postgres};
 use super::unique;
 
-const GROUPS: &str = include_str!("../../examples/demo/guide/groups.sql");
-const TABLES: &str = include_str!("../../examples/demo/guide/tables.sql");
-const STATEMENTS: &str = include_str!("../../examples/demo/guide/statements.json");
+const TABLES: &str = include_str!("../../examples/demo/tables.sql");
 
 /// What a test may want otherwise than the rest.
 #[derive(Clone)]
@@ -80,84 +79,51 @@ impl World {
             environment: Vec::new(),
             directory: private_directory(),
         };
-        world.set_up_database().await;
-        world.set_up_engine(&terms).await;
-        world.set_up_approle(&terms).await;
+        world.set_up(&terms).await;
         world
     }
 
-    async fn set_up_database(&self) {
-        self.postgres.run("postgres", GROUPS).await;
-        // The same for every test, and under the lock of groups.sql: they all set it.
-        let password = self.postgres.admin_password();
-        self.postgres
-            .run(
-                "postgres",
-                &format!(
-                    "BEGIN; SELECT pg_advisory_xact_lock(7041); \
-                     ALTER ROLE \"vault-admin\" PASSWORD '{password}'; COMMIT"
-                ),
-            )
-            .await;
+    async fn set_up(&self, terms: &Terms) {
         self.postgres.run("postgres", &format!("CREATE DATABASE {}", self.name)).await;
         self.postgres.run(&self.name, TABLES).await;
-    }
-
-    async fn set_up_engine(&self, terms: &Terms) {
-        let mount = self.mount();
-        self.bao
-            .must("POST", &format!("sys/mounts/{mount}"), Some(json!({"type": "database"})))
-            .await;
+        let (name, mount) = (&self.name, self.mount());
         let port = terms.postgres_port.unwrap_or(self.postgres.port);
-        let config = json!({
-            "plugin_name": "postgresql-database-plugin",
-            "connection_url": format!(
-                "postgresql://{{{{username}}}}:{{{{password}}}}@{}:{port}/{}?sslmode=disable",
-                self.postgres.host, self.name
-            ),
-            "username": "vault-admin",
-            "password": self.postgres.admin_password(),
-            "allowed_roles": [self.name],
+        let (postgres, mut database) = of_database(&self.postgres, name, &self.admin(), port);
+        database["mount"] = json!(mount);
+        database["roles"] = json!({ name: {
+            "group": "intelligence_role", "default_ttl": terms.ttl, "max_ttl": terms.max_ttl,
+        } });
+        let mut policy = json!({
+            format!("secret/data/{name}/*"): ["read"],
+            format!("secret/metadata/{name}/*"): ["read"],
         });
-        self.bao.must("POST", &format!("{mount}/config/postgres"), Some(config)).await;
-        let mut role: Value =
-            serde_json::from_str(&STATEMENTS.replace("GROUP_ROLE", "intelligence_role")).unwrap();
-        role["db_name"] = json!("postgres");
-        role["default_ttl"] = json!(terms.ttl);
-        role["max_ttl"] = json!(terms.max_ttl);
-        self.bao.must("POST", &format!("{mount}/roles/{}", self.name), Some(role)).await;
-    }
-
-    async fn set_up_approle(&self, terms: &Terms) {
-        self.bao.mount("sys/auth/approle", "approle").await;
-        let mut policy = format!(
-            "path \"secret/data/{0}/*\" {{ capabilities = [\"read\"] }}\n\
-             path \"secret/metadata/{0}/*\" {{ capabilities = [\"read\"] }}\n",
-            self.name
-        );
         if terms.may_issue {
-            policy += &format!(
-                "path \"{}/creds/{}\" {{ capabilities = [\"read\"] }}\n",
-                self.mount(),
-                self.name
-            );
+            policy[format!("{mount}/creds/{name}")] = json!(["read"]);
         }
         if terms.may_revoke {
-            policy += "path \"sys/leases/revoke\" { capabilities = [\"update\"] }\n";
+            policy["sys/leases/revoke"] = json!(["update"]);
         }
         if terms.may_create_tokens {
-            policy += "path \"auth/token/create\" { capabilities = [\"update\"] }\n";
+            policy["auth/token/create"] = json!(["update"]);
         }
-        let body = json!({ "policy": policy });
-        self.bao.must("POST", &format!("sys/policies/acl/{}", self.name), Some(body)).await;
-        let role = format!("auth/approle/role/{}", self.name);
-        let mut body = terms.token.clone();
-        body["token_policies"] = json!([self.name]);
-        self.bao.must("POST", &role, Some(body)).await;
-        let id = self.bao.must("GET", &format!("{role}/role-id"), None).await;
-        let secret = self.bao.must("POST", &format!("{role}/secret-id"), Some(json!({}))).await;
-        self.write("role_id", id["data"]["role_id"].as_str().unwrap());
-        self.write("secret_id", secret["data"]["secret_id"].as_str().unwrap());
+        let mut role = terms.token.clone();
+        role["token_policies"] = json!([name]);
+        let bootstrap = Bootstrap::new(&self.bao, &self.postgres, self.path("bootstrap.yaml"));
+        bootstrap.write(&json!({
+            "vault": self.bao.settings(),
+            "postgres": postgres,
+            "database": database,
+            "policies": { name: policy },
+            "auth": { "approle": { "type": "approle", "roles": { name: role } } },
+        }));
+        bootstrap.apply_beside().await;
+        hand_over(&self.bao, &format!("auth/approle/role/{name}"), self.directory.path()).await;
+    }
+
+    /// The role that Vault logs in to the database as. Tests run side by side, and Vault gives it a
+    /// password that only Vault knows.
+    pub fn admin(&self) -> String {
+        format!("vault-{}", self.name)
     }
 
     /// Adds a rule to the agent's policy.
@@ -198,15 +164,14 @@ impl World {
 
     /// A configuration that keeps one login fresh; tests change what they are about.
     pub fn config(&self) -> Value {
+        let mut vault = self.bao.settings();
+        vault["auth"] = json!({ "approle": {
+            "role_id_file": self.path("role_id"),
+            "secret_id_file": self.path("secret_id"),
+        } });
         json!({
             "instance": self.name,
-            "vault": {
-                "address": self.bao.address,
-                "auth": { "approle": {
-                    "role_id_file": self.path("role_id"),
-                    "secret_id_file": self.path("secret_id"),
-                } },
-            },
+            "vault": vault,
             "secrets": { "db": {
                 "database": { "mount": self.mount(), "role": self.name },
                 "connection": {

@@ -18,7 +18,7 @@ const SSL_MODES: [SslMode; 6] = [
 
 /// The connection of a secret that has one. One that is wrong in some key is a connection all the
 /// same: without it, what depends on it would be reported too.
-pub(super) fn resolve(secret: &Section<'_>) -> Option<Connection> {
+pub(in crate::config) fn resolve(secret: &Section<'_>) -> Option<Connection> {
     if !secret.has("connection") {
         return None;
     }

@@ -13,7 +13,8 @@ pub(super) fn resolve_needed(top: &Section<'_>, needed: bool) -> Option<Option<S
     if needed || written { resolve(top).map(Some) } else { Some(None) }
 }
 
-fn resolve(top: &Section<'_>) -> Option<Settings> {
+/// The settings, which are needed.
+pub(in crate::config) fn resolve(top: &Section<'_>) -> Option<Settings> {
     let section = top.section("vault", &keys::VAULT);
     let address = address(&section);
     let namespace = section.optional("namespace").unwrap_or_default();

@@ -6,7 +6,7 @@ const AGAIN: Class = Class::Again { after: None };
 #[test]
 fn answers_have_classes() {
     use Operation::{
-        Issue, LookupLease, LookupToken, LookupWrapping, Read, ReadMetadata, RenewLease,
+        Configure, Issue, LookupLease, LookupToken, LookupWrapping, Read, ReadMetadata, RenewLease,
         RenewToken, RevokeLease, RevokeToken, Unwrap,
     };
     let [approle, kubernetes, jwt, certificate] =
@@ -23,6 +23,14 @@ fn answers_have_classes() {
         (RenewLease, 400, "failed to renew entry: invalid lease id format", AGAIN),
         (RevokeLease, 400, "failed to revoke entry", AGAIN),
         (RenewLease, 403, lacking, Class::Denied),
+        (
+            Configure,
+            400,
+            "check-and-set parameter did not match the current version",
+            Class::Conflict,
+        ),
+        (Configure, 400, "path is already in use at approle/", Class::Conflict),
+        (Configure, 400, "unknown parameter", Class::Ours),
         (approle, 400, "invalid role or secret ID", Class::Denied),
         (approle, 400, "source address \"127.0.0.1\" unauthorized by CIDR", Class::Ours),
         (approle, 403, "permission denied", AGAIN),

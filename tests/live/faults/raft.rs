@@ -1,5 +1,5 @@
-//! A cluster of real OpenBao nodes on raft storage: sealed, changing its leader, losing it, and
-//! with a standby that lags.
+//! A cluster of real OpenBao nodes as deploy/vault/openbao.hcl has them: sealed, changing its leader,
+//! losing it, and with a standby that lags.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::bao::Bao;
 use crate::support::gate::Gate;
 use crate::support::keeper::Keeper;
 use crate::support::postgres::Postgres;
-use crate::support::trial::{ANY, Named, Pace, SHORT, Trial};
+use crate::support::trial::{ANY, Named, Pace, SHORT, TWENTY, Trial};
 use crate::support::world::World;
 use crate::support::{eventually, free_port, quiet, secs};
 
@@ -25,15 +25,25 @@ enum Fault {
 soak! {
     vault_sealed = Fault::Sealed;
     leader_steps_down = Fault::StepDown;
-    leader_killed = Fault::LeaderKilled;
     standby_lags = Fault::StandbyLags(Duration::from_millis(300));
     // Less than `lookup`: a lease that a standby does not know by then counts as revoked.
     standby_lags_much = Fault::StandbyLags(secs(3));
 }
 
 #[tokio::test]
+#[ignore = "takes minutes; `make soak` runs it"]
+async fn leader_killed_twenty_times() {
+    run("leader killed twenty times", TWENTY, Fault::LeaderKilled).await;
+}
+
+#[tokio::test]
 async fn a_vault_that_is_sealed() {
     run("vault sealed, short", SHORT, Fault::Sealed).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_killed() {
+    run("leader killed, short", SHORT, Fault::LeaderKilled).await;
 }
 
 /// The cluster, and the address before all its nodes that the agent is given.
@@ -58,11 +68,11 @@ impl Cluster {
     fn addresses(&self) -> Vec<String> {
         let nodes = self.keeper.facts["nodes"].as_array().unwrap();
         let hosts = nodes.iter().map(|node| node["address"].as_str().unwrap());
-        hosts.map(|address| address.trim_start_matches("http://").to_owned()).collect()
+        hosts.map(|address| address.trim_start_matches("https://").to_owned()).collect()
     }
 
     fn url(&self) -> String {
-        format!("http://{}", self.door.address)
+        format!("https://{}", self.door.address)
     }
 
     /// From here on the last node hears everything so much later.

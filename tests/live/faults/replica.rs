@@ -31,7 +31,7 @@ async fn run(name: &'static str, pace: Pace, fault: Fault) {
     let keeper = Keeper::start(&["replica"]).await;
     let primary = keeper.postgres();
     let host = keeper.text("/replica");
-    let replica = Postgres::own(host, primary.port, &primary.admin_password());
+    let replica = Postgres::own(host, primary.port, primary.password());
     if let Fault::Lags(lag) = fault {
         let sql = format!("ALTER SYSTEM SET recovery_min_apply_delay = '{lag}'");
         replica.run("postgres", &sql).await;

@@ -1,0 +1,217 @@
+//! `vault doctor`: whether what was set up does what it should.
+//!
+//! Receives what is wanted and both servers, makes one login of each role and a token of each policy,
+//! tries them, ends them; gives a row for each trial, and for one that failed the command that mends
+//! it. Never leaves behind what it made, nor changes anything that was there.
+
+mod matrix;
+mod policies;
+mod role;
+
+use std::cell::Cell;
+
+use crate::bootstrap::wanted::Wanted;
+use crate::bootstrap::{Servers, go_on};
+use crate::error::{Class, Failure};
+use crate::logs::visible;
+use crate::postgres::setup::{change, quoted};
+use crate::timeline::{Error, Made};
+use crate::vault::Source;
+
+/// A table that is made later than all grants, and with it a sequence. One that is left, because
+/// somebody was killed, is dropped by the next who proves.
+const LATER: &str = "leasehold_doctor";
+
+/// A role that Vault's connection does not allow, and nobody makes.
+const NOBODY: &str = "leasehold-doctor-nobody";
+
+/// What came of the trials.
+#[derive(Default)]
+pub struct Report {
+    rows: Vec<Row>,
+}
+
+/// One trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// A role, a policy, or what joins them.
+    pub subject: String,
+    /// What was tried, and what came of it.
+    pub what: String,
+    /// Nothing where all was as it should be, else what is to be done.
+    pub mend: Option<String>,
+}
+
+impl Report {
+    /// How many trials did not go as they should.
+    pub fn failed(&self) -> usize {
+        self.rows.iter().filter(|row| row.mend.is_some()).count()
+    }
+
+    /// All trials, as lines for a person.
+    pub fn lines(&self) -> Vec<String> {
+        let width = self.rows.iter().map(|row| row.subject.chars().count()).max();
+        let width = width.unwrap_or_default();
+        let mut lines = Vec::new();
+        for Row { subject, what, mend } in &self.rows {
+            let verdict = if mend.is_some() { "failed" } else { "ok" };
+            lines.push(format!("{verdict:<6}  {subject:<width$}  {what}"));
+            lines.extend(mend.iter().map(|mend| format!("  mend: {mend}")));
+        }
+        lines.push(String::new());
+        let (all, failed) = (self.rows.len(), self.failed());
+        lines.push(match failed {
+            0 => format!("{all} trials, all as it should be"),
+            failed => format!("{all} trials, {failed} failed"),
+        });
+        lines.iter().map(|line| visible(line)).collect()
+    }
+
+    fn ok(&mut self, subject: &str, what: impl Into<String>) {
+        self.rows.push(Row { subject: subject.to_owned(), what: what.into(), mend: None });
+    }
+
+    fn bad(&mut self, subject: &str, what: impl Into<String>, mend: &str) {
+        let mend = Some(mend.to_owned());
+        self.rows.push(Row { subject: subject.to_owned(), what: what.into(), mend });
+    }
+
+    /// What a server said no to. Its own hint comes before the command: it knows more.
+    fn refused(&mut self, subject: &str, failure: &Failure, mend: &str) {
+        let mend = match &failure.hint {
+            Some(hint) => format!("{hint}; or {mend}"),
+            None => mend.to_owned(),
+        };
+        self.bad(subject, failure.text.clone(), &mend);
+    }
+}
+
+/// The commands that mend, with the file in them.
+pub(super) struct Mending {
+    /// What is not as the file says.
+    apply: String,
+    /// Vault's own password does not fit.
+    reset: String,
+}
+
+impl Mending {
+    fn by(file: &str) -> Self {
+        let apply = format!("leasehold vault bootstrap apply --config {file}");
+        Self { reset: format!("{apply} --reset-root"), apply }
+    }
+}
+
+/// Tries everything out. `file` is what `wanted` was read from, for the commands that mend.
+///
+/// # Errors
+/// When it was stopped, or what it made could not be ended.
+pub async fn prove(
+    servers: &Servers<'_>,
+    wanted: &Wanted,
+    file: &str,
+    made: &mut Made,
+    stop: &Cell<bool>,
+) -> Result<Report, Error> {
+    let (mut report, mending) = (Report::default(), Mending::by(file));
+    drift(servers, wanted, &mut report, &mending, stop).await?;
+    nobody(servers, wanted, &mut report, &mending, made).await;
+    let later = later(servers, wanted, &mut report, &mending).await;
+    let tried = roles(servers, wanted, &mut report, &mending, made, stop).await;
+    if later {
+        let drop = [format!("DROP TABLE IF EXISTS {}", later_table(wanted))];
+        let dropped = change(&wanted.postgres.connection, &servers.superuser, &drop).await;
+        dropped.map_err(Error::Failed)?;
+    }
+    tried?;
+    policies::prove(servers, wanted, &mut report, &mending, stop).await?;
+    Ok(report)
+}
+
+/// Whether everything is set as the file says.
+async fn drift(
+    servers: &Servers<'_>,
+    wanted: &Wanted,
+    report: &mut Report,
+    mending: &Mending,
+    stop: &Cell<bool>,
+) -> Result<(), Error> {
+    let plan = super::look(servers, wanted, false, stop).await?;
+    for step in &plan.steps {
+        let details = match &step.details[..] {
+            [] => String::new(),
+            details => format!(": {}", details.join("; ")),
+        };
+        report.bad("settings", format!("{}{details}", step.what), &mending.apply);
+    }
+    for text in plan.conflicts.iter().chain(&plan.waiting) {
+        report.bad("settings", text.clone(), &mending.apply);
+    }
+    if plan.steps.is_empty() && plan.conflicts.is_empty() && plan.waiting.is_empty() {
+        report.ok("settings", "all is set as the file says, and the first password is no more");
+    }
+    Ok(())
+}
+
+/// A role that the connection does not allow must make no login.
+async fn nobody(
+    servers: &Servers<'_>,
+    wanted: &Wanted,
+    report: &mut Report,
+    mending: &Mending,
+    made: &mut Made,
+) {
+    let (mount, role) = (wanted.database.mount.clone(), NOBODY.to_owned());
+    let subject = &wanted.database.name;
+    match made.issue(servers.vault, &Source::Database { mount, role }).await {
+        Ok(_) => report.bad(subject, "a role that nobody made gives a login", &mending.apply),
+        Err(failure) => match failure.class {
+            Class::Denied | Class::Missing | Class::Ours => {
+                report.ok(subject, "a role that nobody made gives no login");
+            }
+            Class::Again { .. } | Class::Gone | Class::Conflict | Class::Unclear => {
+                report.refused(subject, &failure, &mending.apply);
+            }
+        },
+    }
+}
+
+fn later_table(wanted: &Wanted) -> String {
+    format!("{}.{}", quoted(&wanted.postgres.schema), quoted(LATER))
+}
+
+/// Makes the table that is later than all grants; whether it is there.
+async fn later(
+    servers: &Servers<'_>,
+    wanted: &Wanted,
+    report: &mut Report,
+    mending: &Mending,
+) -> bool {
+    let table = later_table(wanted);
+    let mut statements = vec![format!("DROP TABLE IF EXISTS {table}")];
+    if let Some(owner) = wanted.postgres.owners.first() {
+        statements.push(format!("SET LOCAL ROLE {}", quoted(owner)));
+    }
+    statements.push(format!("CREATE TABLE {table} (id bigserial)"));
+    let made = change(&wanted.postgres.connection, &servers.superuser, &statements).await;
+    match &made {
+        Ok(()) => report.ok("later tables", "one was made, to see who may use it"),
+        Err(failure) => report.refused("later tables", failure, &mending.apply),
+    }
+    made.is_ok()
+}
+
+async fn roles(
+    servers: &Servers<'_>,
+    wanted: &Wanted,
+    report: &mut Report,
+    mending: &Mending,
+    made: &mut Made,
+    stop: &Cell<bool>,
+) -> Result<(), Error> {
+    for (name, role) in &wanted.database.roles {
+        go_on(stop)?;
+        let trial = role::Trial { servers, wanted, name, role, mending };
+        trial.run(report, made).await;
+    }
+    Ok(())
+}

@@ -92,12 +92,19 @@ pub(super) struct Mending {
     apply: String,
     /// Vault's own password does not fit.
     reset: String,
+    /// Somebody may do more than the file says, by a grant to the group or to everybody.
+    revoke: String,
 }
 
 impl Mending {
     fn by(file: &str) -> Self {
         let apply = format!("leasehold vault bootstrap apply --config {file}");
-        Self { reset: format!("{apply} --reset-root"), apply }
+        let everybody = "where that has nothing to do, everybody may: `REVOKE … FROM PUBLIC`";
+        Self {
+            reset: format!("{apply} --reset-root"),
+            revoke: format!("{apply}; {everybody}"),
+            apply,
+        }
     }
 }
 

@@ -76,9 +76,6 @@ impl Pace {
     }
 }
 
-/// Whatever event says so.
-pub const ANY: &str = "";
-
 /// A log record that names a fault: this event, with this text somewhere in it, and a hint.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
@@ -208,15 +205,14 @@ impl Trial {
         let rows = log.everything();
         let names = |want: &Named| {
             rows.iter().any(|line| {
-                (want.event == ANY || line.event() == want.event)
+                line.event() == want.event
                     && line.value.to_string().contains(want.text)
                     && !line.text("hint").is_empty()
             })
         };
         let missing: Vec<&Named<'_>> = named.iter().filter(|want| !names(want)).collect();
         let failed = (pool.failures + long.failures) - excused;
-        let shown = |want: &Named<'_>| if want.event == ANY { "any" } else { want.event };
-        let by: Vec<&str> = named.iter().map(shown).collect();
+        let by: Vec<&str> = named.iter().map(|want| want.event).collect();
         report(&[
             name.to_owned(),
             began.until(now()).as_secs().to_string(),

@@ -13,8 +13,10 @@ use crate::postgres::setup::{Entry, Power, Powers};
 pub(super) struct Compared {
     /// How many tables and sequences were looked at.
     pub(super) seen: usize,
-    /// What is otherwise than it should be, a line each.
-    pub(super) wrong: Vec<String>,
+    /// What is missing, a line each.
+    pub(super) lacking: Vec<String>,
+    /// What is too much, a line each.
+    pub(super) beyond: Vec<String>,
 }
 
 /// Compares; `later` is the table that was made after all grants.
@@ -24,16 +26,18 @@ pub(super) fn compare(postgres: &Postgres, group: &Group, later: &str, found: &P
     for schema in &postgres.apart {
         let Entry { uses, creates } = entry(schema);
         if uses || creates {
-            compared.wrong.push(format!("may enter schema `{schema}`"));
+            compared.beyond.push(format!("may enter schema `{schema}`"));
         }
     }
     let Entry { uses, creates } = entry(&postgres.schema);
     if !uses {
-        compared.wrong.push(format!("may not use schema `{}`", postgres.schema));
+        compared.lacking.push(format!("may not use schema `{}`", postgres.schema));
     }
-    if creates != group.creates {
-        let verb = if creates { "may" } else { "may not" };
-        compared.wrong.push(format!("{verb} make tables in schema `{}`", postgres.schema));
+    let text = format!("make tables in schema `{}`", postgres.schema);
+    match (creates, group.creates) {
+        (true, false) => compared.beyond.push(format!("may {text}")),
+        (false, true) => compared.lacking.push(format!("may not {text}")),
+        (true, true) | (false, false) => {}
     }
     for ((schema, name), power) in &found.relations {
         compared.seen += 1;
@@ -47,19 +51,19 @@ pub(super) fn compare(postgres: &Postgres, group: &Group, later: &str, found: &P
         } else {
             format!("`{schema}.{name}`")
         };
-        for (verb, words) in [("may not", &wanted - &has), ("may", &has - &wanted)] {
-            if !words.is_empty() {
-                let words: Vec<&str> = words.into_iter().collect();
-                compared.wrong.push(format!("{verb} {} on {place}", words.join(", ")));
-            }
-        }
+        let line = |verb: &str, words: BTreeSet<&str>| {
+            let words: Vec<&str> = words.into_iter().collect();
+            (!words.is_empty()).then(|| format!("{verb} {} on {place}", words.join(", ")))
+        };
+        compared.lacking.extend(line("may not", &wanted - &has));
+        compared.beyond.extend(line("may", &has - &wanted));
     }
     if let Tables::Only(tables) = &group.tables {
         let there = |table: &&String| {
             found.relations.contains_key(&(postgres.schema.clone(), (*table).clone()))
         };
         for table in tables.iter().filter(|table| !there(table)) {
-            compared.wrong.push(format!("table `{}.{table}` is not there", postgres.schema));
+            compared.lacking.push(format!("table `{}.{table}` is not there", postgres.schema));
         }
     }
     compared
@@ -140,15 +144,16 @@ mod tests {
             ("public", "later_id_seq", true, &["SELECT", "USAGE"]),
             ("audit", "events", false, &[]),
         ]);
-        let compared = compare(&postgres(), &all, "later", &found);
+        let Compared { seen, lacking, beyond } = compare(&postgres(), &all, "later", &found);
         let wanted = [
             "may not INSERT, SELECT on what is made later (`public.later`)",
             "may not INSERT on `public.memories`",
         ];
-        assert_eq!((compared.seen, &compared.wrong[..]), (5, &wanted.map(str::to_owned)[..]));
-        let compared = compare(&postgres(), &some, "later", &found);
-        let wanted = ["may SELECT on `public.memories`", "may INSERT on `public.users`"];
-        assert_eq!(compared.wrong, wanted);
+        assert_eq!(lacking, wanted);
+        assert_eq!((seen, beyond.len()), (5, 0));
+        let Compared { lacking, beyond, .. } = compare(&postgres(), &some, "later", &found);
+        assert_eq!(beyond, ["may SELECT on `public.memories`", "may INSERT on `public.users`"]);
+        assert_eq!(lacking, [""; 0]);
     }
 
     #[test]
@@ -163,13 +168,14 @@ mod tests {
         found.schemas.insert("public".to_owned(), Entry { uses: false, creates: true });
         let own = Power { sequence: false, owned: true, words: set(&["TRUNCATE"]) };
         found.relations.insert(("public".to_owned(), "own".to_owned()), own);
+        let Compared { lacking, beyond, .. } = compare(&postgres(), &none, "later", &found);
+        let wanted = ["may not use schema `public`", "table `public.gone` is not there"];
+        assert_eq!(lacking, wanted);
         let wanted = [
             "may enter schema `audit`",
-            "may not use schema `public`",
             "may make tables in schema `public`",
             "may DELETE on `audit.events`",
-            "table `public.gone` is not there",
         ];
-        assert_eq!(compare(&postgres(), &none, "later", &found).wrong, wanted);
+        assert_eq!(beyond, wanted);
     }
 }

@@ -82,15 +82,18 @@ impl Trial<'_> {
         };
         let Some(group) = postgres.groups.get(&self.role.group) else { return };
         let compared = compare(postgres, group, LATER, &found);
-        if compared.wrong.is_empty() {
+        if compared.lacking.is_empty() && compared.beyond.is_empty() {
             let text = format!(
                 "may do what it should with {} tables and sequences, and no more",
                 compared.seen
             );
             report.ok(self.name, text);
         }
-        for wrong in compared.wrong {
-            report.bad(self.name, wrong, &self.mending.apply);
+        for text in compared.lacking {
+            report.bad(self.name, text, &self.mending.apply);
+        }
+        for text in compared.beyond {
+            report.bad(self.name, text, &self.mending.revoke);
         }
     }
 

@@ -20,7 +20,7 @@ pub mod wanted;
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::bootstrap::plan::Plan;
+use crate::bootstrap::plan::{Action, Plan};
 use crate::bootstrap::wanted::Wanted;
 use crate::error::{Class, Failure};
 use crate::secret::{Credential, Secret};
@@ -56,7 +56,7 @@ pub async fn look(
     Ok(plan::plan(wanted, &found, reset_root))
 }
 
-/// Does it, says so of each step, and looks whether it took.
+/// Does it, says so of each step, and looks whether it took; gives what is left for a person.
 ///
 /// # Errors
 /// At the first step that cannot be done; those before it are done, and the next run does the rest.
@@ -67,7 +67,7 @@ pub async fn apply(
     first_password: impl FnOnce() -> Result<Secret, Failure>,
     stop: &Cell<bool>,
     say: impl FnMut(&str),
-) -> Result<(), Error> {
+) -> Result<Plan, Error> {
     apply::steps(servers, wanted, plan, first_password, stop, say).await?;
     let mut rest = look(servers, wanted, false, stop).await?;
     for _ in 1..LOOKS {
@@ -78,13 +78,20 @@ pub async fn apply(
         rest = look(servers, wanted, false, stop).await?;
     }
     if let Some(text) = rest.conflicts.first() {
-        return Err(Error::Failed(Failure::new(Class::Conflict, text.clone())));
+        return Err(Error::Failed(Failure::new(Class::Ours, text.clone())));
     }
-    let Some(step) = rest.steps.first() else { return Ok(()) };
+    let Some(step) = rest.steps.first() else { return Ok(rest) };
     let details = step.details.join("; ");
     let text = format!("{}: it was set, and is not as it should be ({details})", step.what);
-    let hint = "a field that Vault does not know is dropped without a word: compare its name with \
-                Vault's documentation";
+    let hint = match step.action {
+        Action::Write { .. } => {
+            "a field that Vault does not know is dropped without a word: compare its name with \
+             Vault's documentation"
+        }
+        Action::Sql(_) | Action::Connect { .. } | Action::Rotate => {
+            "somebody else may have changed it meanwhile: run it again"
+        }
+    };
     Err(Error::Failed(Failure::new(Class::Ours, text).hint(hint)))
 }
 

@@ -186,7 +186,7 @@ struct ImportArguments {
     /// Secret or path of the source goes below it under its own name
     #[arg(long, value_name = "PATH")]
     to: String,
-    /// Take each value of `--env` as it stands behind the `=`, as Docker and systemd do
+    /// Take each value of `--env` as it stands behind the `=`, as Docker does
     #[arg(long, requires = "env")]
     literal: bool,
     /// Bring this field only; may be repeated

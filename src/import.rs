@@ -43,6 +43,9 @@ impl fmt::Display for Wrong {
     }
 }
 
+/// Whether a field of this name is to be brought. What is not is not judged either.
+pub type Wanted<'a> = &'a dyn Fn(&str) -> bool;
+
 /// Fields that go to one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parcel {

@@ -1,5 +1,6 @@
-# One of three nodes of OpenBao on raft storage; HashiCorp Vault takes the same file. What differs
-# from node to node is in its environment:
+# One of three nodes of OpenBao on raft storage. HashiCorp Vault takes the same file with a line
+# `disable_mlock = true` more, which it wants beside raft. What differs from node to node is in its
+# environment:
 #
 #   BAO_API_ADDR=https://vault-0.vault.internal:8200      where clients reach this node
 #   BAO_CLUSTER_ADDR=https://vault-0.vault.internal:8201  where the other nodes do

@@ -55,7 +55,7 @@ async fn take(
         (Action::Write { path, setting }, _) => {
             match vault.set(token, path, setting, None).await {
                 // Somebody else was first; what they made is looked at in the end.
-                Err(failure) if failure.class == Class::Conflict => Ok(()),
+                Err(failure) if failure.class == Class::Conflict && is_at(&failure, path) => Ok(()),
                 done => done,
             }
         }
@@ -78,6 +78,12 @@ async fn take(
             Err(Failure::new(Class::Ours, "set up the connection: there is no first password"))
         }
     }
+}
+
+/// Whether what is in use is at the very path, and not somewhere below it.
+fn is_at(failure: &Failure, path: &str) -> bool {
+    let mount = path.trim_start_matches("sys/mounts/").trim_start_matches("sys/auth/");
+    failure.text.ends_with(&format!(" at {mount}/"))
 }
 
 /// What is known of the password, where the next run looks for it.

@@ -80,7 +80,7 @@ fn is_ordered(field: &str) -> bool {
 }
 
 /// What Vault leaves out or fills with nothing.
-fn is_empty(value: &Value) -> bool {
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
@@ -124,20 +124,20 @@ fn items(field: &str, value: &Value) -> Vec<String> {
             vec![text(other)]
         }
     };
-    shown.iter().map(|item| masked(item)).collect()
+    shown.iter().map(|item| if field.ends_with("url") { url(item) } else { item.clone() }).collect()
 }
 
 fn is_span(field: &str) -> bool {
     ["ttl", "period"].iter().any(|end| field.ends_with(end))
 }
 
-/// Somebody may have put a password into a URL by hand. What Vault puts in has braces.
-fn masked(item: &str) -> String {
-    let Some((scheme, rest)) = item.split_once("://") else { return item.to_owned() };
-    match rest.rsplit_once('@') {
-        Some((user, place)) if !user.contains("{{password}}") => format!("{scheme}://…@{place}"),
-        Some(_) | None => item.to_owned(),
-    }
+/// Somebody may have put a password into it by hand, in one of several ways. What Vault puts in has
+/// braces; of anything else only an address with nothing before or behind is shown.
+fn url(text: &str) -> String {
+    let placed = text.contains("{{username}}:{{password}}@");
+    let plain = !text.contains('@') && text.contains("://") && !text.contains('?');
+    let shows = (placed || plain) && !text.to_lowercase().contains("password=");
+    if shows || text.is_empty() { text.to_owned() } else { "…".to_owned() }
 }
 
 #[cfg(test)]
@@ -193,12 +193,27 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "connection_url: [\"postgresql://…@old/db\"] \
+                "connection_url: [\"…\"] \
                  [\"postgresql://{{username}}:{{password}}@new/db\"]",
                 "creation_statements: [\"drift\"] [\"two\"]",
                 "max_ttl: [\"1h\"] [\"72h\"]",
             ]
         );
+    }
+
+    #[test]
+    fn no_password_in_a_url_is_shown() {
+        for hidden in [
+            "postgresql://me:canary@h/d",
+            "host=h user=me password=canary",
+            "postgresql://h/d?user=me&password=canary",
+            "postgresql://{{username}}:{{password}}@h/d?sslpassword=canary",
+        ] {
+            assert_eq!(url(hidden), "…");
+        }
+        for shown in ["https://k8s", "postgresql://{{username}}:{{password}}@h/d?sslmode=disable"] {
+            assert_eq!(url(shown), shown);
+        }
     }
 
     #[test]

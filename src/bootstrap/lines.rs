@@ -14,7 +14,7 @@ pub fn lines(wanted: &Wanted, plan: &Plan) -> Vec<String> {
         lines.push(String::new());
     }
     lines.extend(plan.conflicts.iter().map(|text| format!("in the way: {text}")));
-    lines.extend(plan.waiting.iter().map(|text| format!("waits: {text}")));
+    lines.extend(plan.waiting.iter().map(|text| format!("left: {text}")));
     lines.push(verdict(plan));
     lines.push(break_glass(wanted));
     lines.iter().map(|line| visible(line)).collect()
@@ -35,6 +35,7 @@ fn verdict(plan: &Plan) -> String {
         return "nothing is done while something is in the way".to_owned();
     }
     match plan.steps.len() {
+        0 if !plan.waiting.is_empty() => "no change: what is left is for a person".to_owned(),
         0 => "no change: everything is as it should be".to_owned(),
         1 => "1 change".to_owned(),
         many => format!("{many} changes"),

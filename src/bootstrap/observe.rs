@@ -79,8 +79,13 @@ async fn standing(servers: &Servers<'_>, wanted: &Wanted) -> Result<Standing, Fa
     let owners = postgres.owners.iter();
     let roles: Vec<String> = groups.iter().chain(others).chain(owners).cloned().collect();
     let schemas: Vec<String> = postgres.apart.iter().chain([&postgres.schema]).cloned().collect();
-    let about =
-        About { roles: &roles, groups: &groups, schema: &postgres.schema, schemas: &schemas };
+    let about = About {
+        roles: &roles,
+        groups: &groups,
+        admin: &wanted.database.admin,
+        schema: &postgres.schema,
+        schemas: &schemas,
+    };
     setup::look(&postgres.connection, &servers.superuser, &about).await
 }
 

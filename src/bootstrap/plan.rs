@@ -43,7 +43,8 @@ pub struct Mounted {
 pub struct Plan {
     /// One after the other.
     pub steps: Vec<Step>,
-    /// What cannot be done yet, and does no harm.
+    /// What is not as it should be, and for somebody else to do: a table to be made, a membership to
+    /// be taken back.
     pub waiting: Vec<String>,
     /// What is in the way, and is not ours to change. With one of these nothing is done.
     pub conflicts: Vec<String>,
@@ -117,6 +118,11 @@ pub fn plan(wanted: &Wanted, found: &Observed, reset_root: bool) -> Plan {
 }
 
 impl Plan {
+    /// Whether everything is as the file says.
+    pub fn is_done(&self) -> bool {
+        self.steps.is_empty() && self.waiting.is_empty() && self.conflicts.is_empty()
+    }
+
     fn step(&mut self, sign: Sign, what: String, details: Vec<String>, action: Action) {
         self.steps.push(Step { sign, what, details, action });
     }

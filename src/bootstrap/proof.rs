@@ -12,18 +12,15 @@ use std::cell::Cell;
 
 use crate::bootstrap::wanted::Wanted;
 use crate::bootstrap::{Servers, go_on};
-use crate::error::{Class, Failure};
+use crate::error::Failure;
 use crate::logs::visible;
 use crate::postgres::setup::{change, quoted};
 use crate::timeline::{Error, Made};
-use crate::vault::Source;
+use crate::vault::Setting;
 
 /// A table that is made later than all grants, and with it a sequence. One that is left, because
 /// somebody was killed, is dropped by the next who proves.
 const LATER: &str = "leasehold_doctor";
-
-/// A role that Vault's connection does not allow, and nobody makes.
-const NOBODY: &str = "leasehold-doctor-nobody";
 
 /// What came of the trials.
 #[derive(Default)]
@@ -121,13 +118,16 @@ pub async fn prove(
 ) -> Result<Report, Error> {
     let (mut report, mending) = (Report::default(), Mending::by(file));
     drift(servers, wanted, &mut report, &mending, stop).await?;
-    nobody(servers, wanted, &mut report, &mending, made).await;
+    logs_in(servers, wanted, &mut report, &mending).await;
     let later = later(servers, wanted, &mut report, &mending).await;
     let tried = roles(servers, wanted, &mut report, &mending, made, stop).await;
     if later {
-        let drop = [format!("DROP TABLE IF EXISTS {}", later_table(wanted))];
+        let drop = without_later(wanted);
         let dropped = change(&wanted.postgres.connection, &servers.superuser, &drop).await;
-        dropped.map_err(Error::Failed)?;
+        if let Err(failure) = dropped {
+            let drop = drop.join("; ");
+            report.refused("later tables", &failure, &drop);
+        }
     }
     tried?;
     policies::prove(servers, wanted, &mut report, &mending, stop).await?;
@@ -151,57 +151,55 @@ async fn drift(
         report.bad("settings", format!("{}{details}", step.what), &mending.apply);
     }
     for text in plan.conflicts.iter().chain(&plan.waiting) {
-        report.bad("settings", text.clone(), &mending.apply);
+        report.bad("settings", text.clone(), "by hand, or correct what the file says");
     }
-    if plan.steps.is_empty() && plan.conflicts.is_empty() && plan.waiting.is_empty() {
-        report.ok("settings", "all is set as the file says, and the first password is no more");
+    if plan.is_done() {
+        report.ok("settings", "all is set as the file says");
     }
     Ok(())
 }
 
-/// A role that the connection does not allow must make no login.
-async fn nobody(
-    servers: &Servers<'_>,
+/// Has Vault log in to the database anew: a session from before says nothing of its password.
+async fn logs_in(
+    Servers { vault, token, .. }: &Servers<'_>,
     wanted: &Wanted,
     report: &mut Report,
     mending: &Mending,
-    made: &mut Made,
 ) {
-    let (mount, role) = (wanted.database.mount.clone(), NOBODY.to_owned());
-    let subject = &wanted.database.name;
-    match made.issue(servers.vault, &Source::Database { mount, role }).await {
-        Ok(_) => report.bad(subject, "a role that nobody made gives a login", &mending.apply),
-        Err(failure) => match failure.class {
-            Class::Denied | Class::Missing | Class::Ours => {
-                report.ok(subject, "a role that nobody made gives no login");
-            }
-            Class::Again { .. } | Class::Gone | Class::Conflict | Class::Unclear => {
-                report.refused(subject, &failure, &mending.apply);
-            }
-        },
+    let (path, subject) = (wanted.database.reset(), &wanted.database.name);
+    match vault.set(token, &path, &Setting::new(), None).await {
+        Ok(()) => report.ok(subject, "Vault logs in to the database anew"),
+        Err(failure) => report.refused(subject, &failure, &mending.reset),
     }
 }
 
-fn later_table(wanted: &Wanted) -> String {
-    format!("{}.{}", quoted(&wanted.postgres.schema), quoted(LATER))
+/// One for each who makes tables, by number.
+fn later_table(wanted: &Wanted, number: usize) -> String {
+    format!("{}.{}", quoted(&wanted.postgres.schema), quoted(&format!("{LATER}_{number}")))
 }
 
-/// Makes the table that is later than all grants; whether it is there.
+/// Drops them, where they are.
+fn without_later(wanted: &Wanted) -> Vec<String> {
+    let numbers = 0..wanted.postgres.owners.len();
+    numbers.map(|number| format!("DROP TABLE IF EXISTS {}", later_table(wanted, number))).collect()
+}
+
+/// Makes the tables that are later than all grants; whether they are there.
 async fn later(
     servers: &Servers<'_>,
     wanted: &Wanted,
     report: &mut Report,
     mending: &Mending,
 ) -> bool {
-    let table = later_table(wanted);
-    let mut statements = vec![format!("DROP TABLE IF EXISTS {table}")];
-    if let Some(owner) = wanted.postgres.owners.first() {
+    let mut statements = without_later(wanted);
+    for (number, owner) in wanted.postgres.owners.iter().enumerate() {
         statements.push(format!("SET LOCAL ROLE {}", quoted(owner)));
+        statements.push(format!("CREATE TABLE {} (id bigserial)", later_table(wanted, number)));
     }
-    statements.push(format!("CREATE TABLE {table} (id bigserial)"));
     let made = change(&wanted.postgres.connection, &servers.superuser, &statements).await;
     match &made {
-        Ok(()) => report.ok("later tables", "one was made, to see who may use it"),
+        Ok(()) if wanted.postgres.owners.is_empty() => {}
+        Ok(()) => report.ok("later tables", "one of each owner was made, to see who may use it"),
         Err(failure) => report.refused("later tables", failure, &mending.apply),
     }
     made.is_ok()

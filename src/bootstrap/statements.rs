@@ -18,7 +18,7 @@ pub(super) fn setting(database: &Database, role: &DatabaseRole) -> Setting {
         ("max_ttl".to_owned(), Value::from(role.max_ttl.as_secs())),
         ("creation_statements".to_owned(), lines(creation(database, role))),
         ("renew_statements".to_owned(), lines(renewal())),
-        ("revocation_statements".to_owned(), lines(revocation())),
+        ("revocation_statements".to_owned(), lines(revocation(role))),
     ])
 }
 
@@ -41,19 +41,27 @@ fn renewal() -> Vec<String> {
     vec!["ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration}}';".to_owned()]
 }
 
-/// Sessions of a role that is gone stay open and fail at every query, so they end first. `REASSIGN
-/// OWNED` would hold up readers for seconds, and there is nothing that a login owns.
-fn revocation() -> Vec<String> {
-    [
-        "SET LOCAL lock_timeout = '5s';",
-        "DO $$ BEGIN IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname='{{name}}') THEN \
-         EXECUTE 'ALTER ROLE \"{{name}}\" NOLOGIN'; \
-         PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
-         WHERE usename='{{name}}' AND pid<>pg_backend_pid(); END IF; END $$;",
-        "DROP ROLE IF EXISTS \"{{name}}\";",
+/// Sessions of a role that is gone stay open and fail at every query, so they end first. A login acts
+/// as its group and so owns nothing; where it made something as itself all the same, that becomes the
+/// group's, and where even that cannot be, it can at least log in no more: all is one transaction, and
+/// what failed here would undo the `NOLOGIN`.
+fn revocation(role: &DatabaseRole) -> Vec<String> {
+    let group = quoted(&role.group);
+    vec![
+        "SET LOCAL lock_timeout = '5s';".to_owned(),
+        format!(
+            "DO $$ BEGIN IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname='{{{{name}}}}') THEN \
+             EXECUTE 'ALTER ROLE \"{{{{name}}}}\" NOLOGIN'; \
+             PERFORM pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE usename='{{{{name}}}}' AND pid<>pg_backend_pid(); \
+             BEGIN EXECUTE 'DROP ROLE \"{{{{name}}}}\"'; \
+             EXCEPTION WHEN dependent_objects_still_exist THEN \
+             BEGIN EXECUTE {reassign}; EXECUTE 'DROP OWNED BY \"{{{{name}}}}\"'; \
+             EXECUTE 'DROP ROLE \"{{{{name}}}}\"'; \
+             EXCEPTION WHEN OTHERS THEN NULL; END; END; END IF; END $$;",
+            reassign = literal(&format!("REASSIGN OWNED BY \"{{{{name}}}}\" TO {group}")),
+        ),
     ]
-    .map(str::to_owned)
-    .to_vec()
 }
 
 #[cfg(test)]

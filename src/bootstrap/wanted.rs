@@ -96,6 +96,11 @@ impl Database {
         format!("{}/rotate-root/{}", self.mount, self.name)
     }
 
+    /// Where Vault lets go of its sessions, and logs in anew.
+    pub fn reset(&self) -> String {
+        format!("{}/reset/{}", self.mount, self.name)
+    }
+
     /// What the comment of [`Database::admin`] is once nobody but Vault knows its password.
     pub fn mark(&self) -> String {
         format!("leasehold: the password is Vault's alone, by {}", self.path())

@@ -157,8 +157,8 @@ VAULT_ADMIN_PASSWORD, else a random one. At the end Vault replaces it by one tha
 is tried that the first one is refused, and the comment of the role says so from then on. The superuser
 stays outside of Vault.
 
-Exit status: 0 all is as the file says, 64 wrong command line, 69 Vault or the database does not answer,
-70 Vault did not take a setting, 75 nobody agreed, 77 Vault or the database refuses, 78 wrong file, or
+Exit status: 0 all is as the file says, 1 something is left for a person, 64 wrong command line, 69 Vault
+or the database does not answer, 70 Vault did not take a setting, 75 nobody agreed, 77 Vault or the database refuses, 78 wrong file, or
 something of somebody else is in the way, 130 and 143 stopped by a signal.
 
 Examples:

@@ -4,19 +4,21 @@
 //! prints a value, nor touches what it read.
 
 use std::cell::Cell;
-use std::io::Read as _;
+use std::collections::BTreeSet;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use crate::cli::trial::{run, say};
-use crate::cli::{Exit, ImportArguments, ImportSource};
+use crate::cli::{Exit, ImportArguments, ImportSource, print};
 use crate::config;
 use crate::config::environment::Environment;
 use crate::error::{Class, Failure};
 use crate::import::{self, Mode, Parcel, Wrong};
 use crate::local;
+use crate::process::harden;
 use crate::secret::Secret;
 use crate::snapshot::Fields;
 use crate::timeline::{Error, Made};
@@ -30,6 +32,14 @@ const LONGEST: u64 = 16 << 20;
 
 /// Imports.
 pub(super) fn import(arguments: &ImportArguments, environment: &Environment) -> Exit {
+    // What waits for its input ends at the first signal.
+    let read = match harden().and_then(|()| of_file(arguments)) {
+        Ok(read) => read,
+        Err(failure) => {
+            print(&failure.to_string());
+            return Exit::Configuration;
+        }
+    };
     run(async |stop| {
         let settings = config::vault(environment, arguments.token_file.as_deref());
         let settings = settings.map_err(Error::Configuration)?;
@@ -37,7 +47,7 @@ pub(super) fn import(arguments: &ImportArguments, environment: &Environment) -> 
         let vault = vault.map_err(Error::Configuration)?;
         let mut made = Made::default();
         made.login(&vault).await.map_err(Error::Failed)?;
-        let done = bring(arguments, &vault, &made.token(), stop).await;
+        let done = bring(arguments, read, &vault, &made.token(), stop).await;
         let ended = made.end(&vault).await;
         let exit = done?;
         ended.map_err(Error::Failed)?;
@@ -47,11 +57,15 @@ pub(super) fn import(arguments: &ImportArguments, environment: &Environment) -> 
 
 async fn bring(
     arguments: &ImportArguments,
+    read: Vec<(String, Fields)>,
     vault: &Vault,
     token: &Secret,
     stop: &Cell<bool>,
 ) -> Result<Exit, Error> {
-    let read = read(arguments, vault, token, stop).await?;
+    let read = match &arguments.source.kv {
+        Some(path) => import::folder(vault, token, path, stop).await?,
+        None => read,
+    };
     let parcels = addressed(&arguments.to, read).map_err(Error::Configuration)?;
     let parcels = import::only(parcels, &arguments.only).map_err(Error::Configuration)?;
     let mode = Mode { dry: arguments.dry_run, replace: arguments.replace };
@@ -65,43 +79,37 @@ async fn bring(
     Ok(if report.is_done() { Exit::Done } else { Exit::Found })
 }
 
-/// What there is in the source, each with the name that it has there, if any.
-async fn read(
-    arguments: &ImportArguments,
-    vault: &Vault,
-    token: &Secret,
-    stop: &Cell<bool>,
-) -> Result<Vec<(String, Fields)>, Error> {
-    let ImportSource { env, manifest, kv } = &arguments.source;
-    if let Some(path) = kv {
-        return import::folder(vault, token, path, stop).await;
-    }
-    let of_file = |path: &Path, wrong: Wrong| {
-        let text = format!("import `{}`: {}", path.display(), wrong.text);
-        Error::Configuration(Failure::new(Class::Ours, text).hint(wrong.hint))
-    };
-    if let Some(path) = env {
-        let text = whole(path)?;
-        let reader = if arguments.literal { import::literal } else { import::env };
-        let fields = reader(&text).map_err(|wrong| of_file(path, wrong))?;
-        return Ok(vec![(String::new(), fields)]);
-    }
-    let Some(path) = manifest else { return Ok(Vec::new()) };
+/// What there is in the file, each with the name that it has there, if any; nothing where another
+/// source is named.
+fn of_file(arguments: &ImportArguments) -> Result<Vec<(String, Fields)>, Failure> {
+    let ImportSource { env, manifest, .. } = &arguments.source;
+    let Some(path) = env.as_ref().or(manifest.as_ref()) else { return Ok(Vec::new()) };
     let text = whole(path)?;
-    import::manifest(&text).map_err(|wrong| of_file(path, wrong))
+    let only = &arguments.only;
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    let reader = if arguments.literal { import::literal } else { import::env };
+    let read = match env {
+        Some(_) => reader(&text, &wanted).map(|fields| vec![(String::new(), fields)]),
+        None => import::manifest(&text, &wanted),
+    };
+    read.map_err(|Wrong { text, hint }| {
+        let text = format!("import `{}`: {text}", path.display());
+        Failure::new(Class::Ours, text).hint(hint)
+    })
 }
 
-fn whole(path: &Path) -> Result<Zeroizing<String>, Error> {
+fn whole(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let read = if path == Path::new(STANDARD_INPUT) {
         let mut text = Zeroizing::new(String::new());
-        std::io::stdin().lock().take(LONGEST).read_to_string(&mut text).map(|_| text)
+        let read = std::io::stdin().lock().take(LONGEST + 1).read_to_string(&mut text);
+        read.and_then(|length| match length as u64 > LONGEST {
+            true => Err(io::Error::other(format!("it is longer than {LONGEST} bytes"))),
+            false => Ok(text),
+        })
     } else {
         local::whole(path)
     };
-    read.map_err(|error| {
-        let text = format!("read `{}`: {error}", path.display());
-        Error::Configuration(Failure::new(Class::Ours, text))
-    })
+    read.map_err(|error| Failure::new(Class::Ours, format!("read `{}`: {error}", path.display())))
 }
 
 /// Each with its path in Vault: `to` itself, or below it where that ends with a slash.
@@ -118,6 +126,11 @@ fn addressed(to: &str, read: Vec<(String, Fields)>) -> Result<Vec<Parcel>, Failu
     }
     if unnamed && below {
         return refuse("what was read has no name of its own", "name the path without a slash");
+    }
+    let mut names = BTreeSet::new();
+    if let Some((name, _)) = read.iter().find(|(name, _)| !names.insert(name)) {
+        let why = format!("there are two secrets called `{name}`");
+        return refuse(&why, "take those of one namespace at a time");
     }
     let parcel = |(name, fields): (String, Fields)| Parcel {
         to: if below { format!("{to}{name}") } else { to.to_owned() },

@@ -38,7 +38,7 @@ pub(super) fn plan(arguments: &PlanArguments, environment: &Environment) -> Exit
     with_file(&arguments.config, environment, async |file, servers, _, stop| {
         let plan = bootstrap::look(servers, &file.wanted, arguments.reset_root, stop).await?;
         show(&file.wanted, &plan);
-        Ok(match (plan.conflicts.is_empty(), plan.steps.is_empty()) {
+        Ok(match (plan.conflicts.is_empty(), plan.is_done()) {
             (false, _) => Exit::Configuration,
             (true, true) => Exit::Done,
             (true, false) => Exit::Found,
@@ -56,17 +56,18 @@ pub(super) fn apply(arguments: &ApplyArguments, environment: &Environment) -> Ex
         if !plan.conflicts.is_empty() {
             return Ok(Exit::Configuration);
         }
+        let left = |plan: &Plan| if plan.is_done() { Exit::Done } else { Exit::Found };
         if plan.steps.is_empty() {
-            return Ok(Exit::Done);
+            return Ok(left(&plan));
         }
         if !yes && !agreed(stop).await? {
             say("nothing is changed");
             return Ok(Exit::TryAgain);
         }
         let first = || first_password(wanted, environment);
-        bootstrap::apply(servers, wanted, &plan, first, stop, say).await?;
-        say("all is as it should be");
-        Ok(Exit::Done)
+        let rest = bootstrap::apply(servers, wanted, &plan, first, stop, say).await?;
+        bootstrap::lines(wanted, &rest).iter().for_each(|line| say(line));
+        Ok(left(&rest))
     })
 }
 

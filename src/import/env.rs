@@ -7,17 +7,17 @@
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-use crate::import::{Wrong, text};
+use crate::import::{Wanted, Wrong, text};
 use crate::snapshot::Fields;
 
-const LITERAL: &str = "write it between single quotes; or, where the file is Docker's or systemd's and each value is \
-     what stands behind the `=`, add `--literal`";
+const LITERAL: &str = "write it between single quotes; or, where the file is Docker's and each value is what stands \
+     behind the `=`, add `--literal`";
 
-/// The fields of `file`.
+/// The fields of `file` that are `wanted`.
 ///
 /// # Errors
 /// With the first line that is no such line, or that is read in more than one way.
-pub fn env(file: &str) -> Result<Fields, Wrong> {
+pub fn env(file: &str, wanted: Wanted<'_>) -> Result<Fields, Wrong> {
     let mut fields = Fields::new();
     let mut rest = file.strip_prefix('\u{feff}').unwrap_or(file);
     let mut number = 1;
@@ -33,9 +33,12 @@ pub fn env(file: &str) -> Result<Fields, Wrong> {
             wrong(number, "it is no `NAME=value`", "comments begin with `#`, names have no spaces")
         })?;
         let start = line.len() - behind.len();
-        let (value, length) =
-            value(&rest[start..]).map_err(|(why, hint)| wrong(number, why, hint))?;
-        if fields.insert(name.to_owned(), text(&value)).is_some() {
+        let (value, length) = match value(&rest[start..]) {
+            // Of a value without quotes it is known where it ends.
+            Err(_) if !wanted(name) && !is_quoted(behind) => (String::new(), behind.len()),
+            found => found.map_err(|(why, hint)| wrong(number, why, hint))?,
+        };
+        if wanted(name) && fields.insert(name.to_owned(), text(&value)).is_some() {
             let why = format!("`{name}` stands above it already");
             return Err(wrong(
                 number,
@@ -64,6 +67,10 @@ pub(super) fn name(line: &str) -> Option<(&str, &str)> {
     let good = (first.is_ascii_alphabetic() || first == '_')
         && characters.all(|c| c.is_ascii_alphanumeric() || c == '_');
     good.then_some((name, behind))
+}
+
+fn is_quoted(behind: &str) -> bool {
+    behind.trim_start().starts_with(['\'', '"', '`'])
 }
 
 type Refused = (&'static str, &'static str);

@@ -3,14 +3,14 @@
 //! Receives its text, gives the fields. Never takes quotes or spaces away.
 
 use crate::import::env::{name, wrong};
-use crate::import::{Wrong, text};
+use crate::import::{Wanted, Wrong, text};
 use crate::snapshot::Fields;
 
-/// The fields of `file`.
+/// The fields of `file` that are `wanted`.
 ///
 /// # Errors
 /// With the first line that is no such line, or that names a field twice.
-pub fn literal(file: &str) -> Result<Fields, Wrong> {
+pub fn literal(file: &str, wanted: Wanted<'_>) -> Result<Fields, Wrong> {
     let mut fields = Fields::new();
     for (number, line) in file.lines().enumerate().map(|(index, line)| (index + 1, line)) {
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
@@ -18,7 +18,7 @@ pub fn literal(file: &str) -> Result<Fields, Wrong> {
         }
         let (name, value) = name(line)
             .ok_or_else(|| wrong(number, "it is no `NAME=value`", "comments begin with `#`"))?;
-        if fields.insert(name.to_owned(), text(value)).is_some() {
+        if wanted(name) && fields.insert(name.to_owned(), text(value)).is_some() {
             let why = format!("`{name}` stands above it already");
             return Err(wrong(number, &why, "keep one of the two"));
         }

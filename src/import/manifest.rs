@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::import::{Wrong, text};
+use crate::import::{Wanted, Wrong, text};
 use crate::snapshot::Fields;
 
 #[derive(Deserialize)]
@@ -32,11 +32,11 @@ struct Metadata {
 
 const KUBECTL: &str = "take it as `kubectl get secret NAME -o yaml` prints it";
 
-/// Each Secret in `file` by its name.
+/// Each Secret in `file` by its name, with the fields that are `wanted`.
 ///
 /// # Errors
 /// Where there is none, or something in one of them cannot be brought to Vault.
-pub fn manifest(file: &str) -> Result<Vec<(String, Fields)>, Wrong> {
+pub fn manifest(file: &str, wanted: Wanted<'_>) -> Result<Vec<(String, Fields)>, Wrong> {
     let options = serde_saphyr::options! { with_snippet: false };
     // The parser's own words quote what stands there.
     let documents: Vec<Document> = serde_saphyr::from_multiple_with_options(file, options)
@@ -47,7 +47,7 @@ pub fn manifest(file: &str) -> Result<Vec<(String, Fields)>, Wrong> {
         })?;
     let mut found = Vec::new();
     for document in documents {
-        secrets(document, &mut found)?;
+        secrets(document, wanted, &mut found)?;
     }
     if found.is_empty() {
         return Err(Wrong {
@@ -58,16 +58,20 @@ pub fn manifest(file: &str) -> Result<Vec<(String, Fields)>, Wrong> {
     Ok(found)
 }
 
-fn secrets(document: Document, found: &mut Vec<(String, Fields)>) -> Result<(), Wrong> {
+fn secrets(
+    document: Document,
+    wanted: Wanted<'_>,
+    found: &mut Vec<(String, Fields)>,
+) -> Result<(), Wrong> {
     match document.kind.as_str() {
-        "Secret" => found.push(secret(document)?),
+        "Secret" => found.push(secret(document, wanted)?),
         "List" | "SecretList" => {
             for mut item in document.items {
                 // In a typed list the items may not say what they are.
                 if item.kind.is_empty() && document.kind == "SecretList" {
                     item.kind = "Secret".to_owned();
                 }
-                secrets(item, found)?;
+                secrets(item, wanted, found)?;
             }
         }
         _ => {}
@@ -75,7 +79,7 @@ fn secrets(document: Document, found: &mut Vec<(String, Fields)>) -> Result<(), 
     Ok(())
 }
 
-fn secret(document: Document) -> Result<(String, Fields), Wrong> {
+fn secret(document: Document, wanted: Wanted<'_>) -> Result<(String, Fields), Wrong> {
     let name = document.metadata.name;
     if name.is_empty() {
         return Err(Wrong { text: "a Secret has no `metadata.name`".to_owned(), hint: KUBECTL });
@@ -85,6 +89,9 @@ fn secret(document: Document) -> Result<(String, Fields), Wrong> {
     };
     let mut fields = Fields::new();
     for (field, encoded) in document.data.unwrap_or_default() {
+        if !wanted(&field) {
+            continue;
+        }
         let encoded = encoded.unwrap_or_default();
         let compact: Zeroizing<String> =
             Zeroizing::new(encoded.chars().filter(|c| !c.is_ascii_whitespace()).collect());
@@ -99,14 +106,16 @@ fn secret(document: Document) -> Result<(String, Fields), Wrong> {
             return refuse(
                 &field,
                 "its bytes are no text, and KV holds text",
-                "leave it out with `--only`, and keep it as base64 where its reader knows that",
+                "name the others with `--only`, and bring this one as base64 where its reader knows that",
             );
         };
         fields.insert(field, text(value));
     }
     // It wins over `data`, as the API server has it.
     for (field, value) in document.string_data.unwrap_or_default() {
-        fields.insert(field, text(&value.unwrap_or_default()));
+        if wanted(&field) {
+            fields.insert(field, text(&value.unwrap_or_default()));
+        }
     }
     Ok((name, fields))
 }

@@ -38,6 +38,17 @@ const MEMBERS: &str = "SELECT g.rolname::text, m.rolname::text, bool_or(a.admin_
      JOIN pg_catalog.pg_roles m ON m.oid = a.member \
      WHERE g.rolname::text = ANY ($1) AND m.rolname::text = ANY ($1) GROUP BY 1, 2";
 
+/// What the groups, and who makes their members, are members of themselves, but for the groups and
+/// their logins.
+const ABOVE: &str = "SELECT DISTINCT m.rolname::text, g.rolname::text \
+     FROM pg_catalog.pg_auth_members a \
+     JOIN pg_catalog.pg_roles g ON g.oid = a.roleid \
+     JOIN pg_catalog.pg_roles m ON m.oid = a.member \
+     WHERE m.rolname::text = $2 AND NOT g.rolname::text = ANY ($1) AND NOT EXISTS (\
+     SELECT 1 FROM pg_catalog.pg_auth_members b JOIN pg_catalog.pg_roles h ON h.oid = b.roleid \
+     WHERE b.member = g.oid AND h.rolname::text = ANY ($1)) \
+     OR m.rolname::text = ANY ($1)";
+
 const SCHEMAS: &str = "SELECT nspname::text, \
      pg_catalog.has_schema_privilege('public', oid, 'USAGE') \
      OR pg_catalog.has_schema_privilege('public', oid, 'CREATE') \
@@ -48,6 +59,12 @@ const ENTRANTS: &str = "SELECT n.nspname::text, r.rolname::text, \
      pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE'), \
      pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE') \
      FROM pg_catalog.pg_namespace n CROSS JOIN pg_catalog.pg_roles r \
+     WHERE n.nspname::text = ANY ($1) AND r.rolname::text = ANY ($2)";
+
+/// By a grant to themselves.
+const ON_SCHEMAS: &str = "SELECT n.nspname::text, r.rolname::text, a.privilege_type::text \
+     FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a \
+     JOIN pg_catalog.pg_roles r ON r.oid = a.grantee AND r.oid <> n.nspowner \
      WHERE n.nspname::text = ANY ($1) AND r.rolname::text = ANY ($2)";
 
 const RELATIONS: &str = "SELECT c.relname::text, c.relkind = 'S', o.rolname::text \
@@ -64,6 +81,15 @@ const GRANTS: &str = "SELECT c.relname::text, r.rolname::text, a.privilege_type:
      WHERE n.nspname::text = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') \
      AND r.rolname::text = ANY ($2)";
 
+/// As SQL writes it: the word, and the column behind it.
+const ON_COLUMNS: &str = "SELECT c.relname::text, r.rolname::text, \
+     a.privilege_type || ' (' || pg_catalog.quote_ident(t.attname) || ')' \
+     FROM pg_catalog.pg_attribute t JOIN pg_catalog.pg_class c ON c.oid = t.attrelid \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     CROSS JOIN LATERAL pg_catalog.aclexplode(t.attacl) a \
+     JOIN pg_catalog.pg_roles r ON r.oid = a.grantee \
+     WHERE n.nspname::text = $1 AND NOT t.attisdropped AND r.rolname::text = ANY ($2)";
+
 const DEFAULTS: &str = "SELECT o.rolname::text, r.rolname::text, d.defaclobjtype = 'S', \
      a.privilege_type::text FROM pg_catalog.pg_default_acl d \
      JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace \
@@ -77,22 +103,25 @@ const ENTERED: &str = "SELECT nspname::text, \
      FROM pg_catalog.pg_namespace WHERE nspname::text = ANY ($1)";
 
 const ON_TABLES: &str = "SELECT n.nspname::text, c.relname::text, \
-     pg_catalog.pg_has_role(c.relowner, 'USAGE'), p.word, \
-     pg_catalog.has_table_privilege(c.oid, p.word) \
+     pg_catalog.pg_get_userbyid(c.relowner) = current_user, p.word, \
+     pg_catalog.has_table_privilege(c.oid, p.word) OR CASE \
+     WHEN p.word IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') \
+     THEN pg_catalog.has_any_column_privilege(c.oid, p.word) ELSE false END \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      CROSS JOIN pg_catalog.unnest($2) AS p(word) \
      WHERE n.nspname::text = ANY ($1) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')";
 
 const ON_SEQUENCES: &str = "SELECT n.nspname::text, c.relname::text, \
-     pg_catalog.pg_has_role(c.relowner, 'USAGE'), p.word, \
+     pg_catalog.pg_get_userbyid(c.relowner) = current_user, p.word, \
      pg_catalog.has_sequence_privilege(c.oid, p.word) \
      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
      CROSS JOIN pg_catalog.unnest($2) AS p(word) \
      WHERE n.nspname::text = ANY ($1) AND c.relkind = 'S'";
 
-/// Every right that there is on a table, and on a sequence.
-const TABLE_WORDS: [&str; 7] =
-    ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"];
+/// Every right that there is on a table, and on a sequence. The last came with PostgreSQL 17.
+const TABLE_WORDS: [&str; 8] =
+    ["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"];
+const MAINTAINS: &str = "SELECT pg_catalog.current_setting('server_version_num')::int >= 170000";
 const SEQUENCE_WORDS: [&str; 3] = ["SELECT", "USAGE", "UPDATE"];
 
 /// What is asked about.
@@ -102,6 +131,8 @@ pub struct About<'a> {
     pub roles: &'a [String],
     /// Those of them whose grants are of interest.
     pub groups: &'a [String],
+    /// Who makes members of them.
+    pub admin: &'a str,
     /// The schema with the tables.
     pub schema: &'a str,
     /// It and all others that are of interest.
@@ -117,9 +148,13 @@ pub struct Standing {
     pub members: BTreeMap<(String, String), bool>,
     /// The schemas that are there, and whether everybody may enter.
     pub schemas: BTreeMap<String, bool>,
-    /// Schemas and the groups that may use them.
+    /// Groups and who makes their members, and the roles that these are members of themselves.
+    pub above: BTreeSet<(String, String)>,
+    /// Schemas, groups and what these may do there by a grant to themselves, in SQL's words.
+    pub on_schemas: BTreeSet<(String, String, String)>,
+    /// Schemas and the groups that may use them, by whatever way.
     pub users: BTreeSet<(String, String)>,
-    /// Schemas and the groups that may create in them.
+    /// Schemas and the groups that may create in them, by whatever way.
     pub creators: BTreeSet<(String, String)>,
     /// Everything in the schema that a grant may be on.
     pub relations: BTreeMap<String, Relation>,
@@ -149,6 +184,11 @@ pub struct Attributes {
 }
 
 impl Standing {
+    /// Whether `group` has `word` on `schema` by a grant to itself.
+    pub fn is_granted(&self, group: &str, schema: &str, word: &str) -> bool {
+        self.on_schemas.contains(&(schema.to_owned(), group.to_owned(), word.to_owned()))
+    }
+
     /// Whether `group` may enter `schema`; a role that is not there yet may where everybody may.
     pub fn enters(&self, group: &str, schema: &str) -> bool {
         if !self.roles.contains_key(group) {
@@ -175,7 +215,7 @@ pub struct Grant {
     pub group: String,
     /// On what.
     pub relation: String,
-    /// In SQL's word, as `SELECT`.
+    /// In SQL's words, as `SELECT`, or `SELECT (name)` of a column.
     pub privilege: String,
 }
 
@@ -206,7 +246,7 @@ pub async fn look(
 }
 
 async fn look_by(client: &Client, about: &About<'_>) -> Result<Standing, Error> {
-    let About { roles, groups, schema, schemas } = *about;
+    let About { roles, groups, admin, schema, schemas } = *about;
     let texts = |list: &[String]| list.to_vec();
     let (roles, groups, schemas) = (texts(roles), texts(groups), texts(schemas));
     let mut found = Standing::default();
@@ -230,18 +270,28 @@ async fn look_by(client: &Client, about: &About<'_>) -> Result<Standing, Error> 
             found.creators.insert(who);
         }
     }
+    for row in &ask(client, ON_SCHEMAS, &both).await? {
+        found.on_schemas.insert((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+    }
+    let both: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&groups, Type::TEXT_ARRAY), (&admin, Type::TEXT)];
+    for row in &ask(client, ABOVE, &both).await? {
+        found.above.insert((row.try_get(0)?, row.try_get(1)?));
+    }
     for row in &ask(client, RELATIONS, &[(&schema, Type::TEXT)]).await? {
         let relation = Relation { sequence: row.try_get(1)?, owner: row.try_get(2)? };
         found.relations.insert(row.try_get(0)?, relation);
     }
     let within: [(&(dyn ToSql + Sync), Type); 2] =
         [(&schema, Type::TEXT), (&groups, Type::TEXT_ARRAY)];
-    for row in &ask(client, GRANTS, &within).await? {
-        found.grants.insert(Grant {
-            relation: row.try_get(0)?,
-            group: row.try_get(1)?,
-            privilege: row.try_get(2)?,
-        });
+    for question in [GRANTS, ON_COLUMNS] {
+        for row in &ask(client, question, &within).await? {
+            found.grants.insert(Grant {
+                relation: row.try_get(0)?,
+                group: row.try_get(1)?,
+                privilege: row.try_get(2)?,
+            });
+        }
     }
     for row in &ask(client, DEFAULTS, &within).await? {
         found.later.insert(LaterGrant {
@@ -323,7 +373,9 @@ async fn powers_by(client: &Client, schemas: &[String]) -> Result<Powers, Error>
         let entry = Entry { uses: row.try_get(1)?, creates: row.try_get(2)? };
         found.schemas.insert(row.try_get(0)?, entry);
     }
-    let kinds = [(ON_TABLES, &TABLE_WORDS[..], false), (ON_SEQUENCES, &SEQUENCE_WORDS[..], true)];
+    let maintains: bool = client.query_one(MAINTAINS, &[]).await?.try_get(0)?;
+    let on_tables = &TABLE_WORDS[..TABLE_WORDS.len() - usize::from(!maintains)];
+    let kinds = [(ON_TABLES, on_tables, false), (ON_SEQUENCES, &SEQUENCE_WORDS[..], true)];
     for (question, words, sequence) in kinds {
         let words = words.to_vec();
         let with: [(&(dyn ToSql + Sync), Type); 2] =

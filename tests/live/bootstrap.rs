@@ -140,7 +140,14 @@ async fn drift_is_named_repaired_and_nothing_else_is_touched() {
     site.bao.must("POST", &format!("{mount}/roles/other"), Some(other)).await;
 
     site.postgres.run(name, &format!("REVOKE INSERT ON users FROM \"{name}-some\"")).await;
-    site.postgres.run(name, &format!("GRANT SELECT ON memories TO \"{name}-some\"")).await;
+    for grant in [
+        "SELECT ON memories",
+        "SELECT (id) ON memories",
+        "CREATE ON SCHEMA public",
+        "USAGE ON SCHEMA audit",
+    ] {
+        site.postgres.run(name, &format!("GRANT {grant} TO \"{name}-some\"")).await;
+    }
     let path = format!("{mount}/roles/all");
     site.bao.must("POST", &path, Some(json!({ "renew_statements": ["SELECT 2;"] }))).await;
     let policy = json!({ "policy": "path \"sys/seal\" { capabilities = [\"sudo\"] }" });
@@ -149,20 +156,28 @@ async fn drift_is_named_repaired_and_nothing_else_is_touched() {
     let planned = bootstrap.run(&["bootstrap", "plan"], 1);
     for line in [
         "+ INSERT on users",
-        "- SELECT on memories",
+        "- SELECT, SELECT (id) on memories",
+        "- CREATE",
+        &format!("- \"{name}-some\" may enter it"),
         "- renew_statements: SELECT 2;",
         "- path \"sys/seal\" { capabilities = [\"sudo\"] }",
-        // Both grants are one group's.
-        "3 changes",
+        // The grants on tables are one group's.
+        "5 changes",
     ] {
         assert!(planned.contains(line), "{line}\n{planned}");
     }
     let proved = bootstrap.run(&["doctor"], 1);
-    assert!(
-        proved.contains("mend: ") && proved.contains("may not INSERT on `public.users`"),
-        "{proved}"
-    );
+    for line in ["mend: ", "may not INSERT on `public.users`", "may enter schema `audit`"] {
+        assert!(proved.contains(line), "{line}\n{proved}");
+    }
     bootstrap.apply();
+    // A membership is not ours to take back.
+    let above = format!("GRANT pg_read_all_data TO \"{name}-some\"");
+    site.postgres.run(name, &above).await;
+    let planned = bootstrap.run(&["bootstrap", "plan"], 1);
+    assert!(planned.contains("left: role") && planned.contains("pg_read_all_data"), "{planned}");
+    assert!(bootstrap.run(&["doctor"], 1).contains("may enter schema `audit`"), "it is entered");
+    site.postgres.run(name, &above.replace("GRANT", "REVOKE").replace(" TO ", " FROM ")).await;
     bootstrap.run(&["bootstrap", "plan"], 0);
     let kept = site.bao.must("GET", &format!("{mount}/roles/other"), None).await;
     assert_eq!(kept["data"]["creation_statements"], json!(["SELECT 1;"]));
@@ -176,9 +191,6 @@ async fn a_password_that_vault_does_not_have_is_found_and_mended() {
     bootstrap.apply();
     let by_hand = format!("ALTER ROLE \"{}\" PASSWORD 'by-hand'", site.admin());
     site.postgres.run("postgres", &by_hand).await;
-    // Vault holds a session from before.
-    let path = format!("{}/reset/postgres", site.mount());
-    let _ = site.bao.ask("POST", &path, Some(json!({}))).await;
     let proved = bootstrap.run(&["doctor"], 1);
     assert!(proved.contains("--reset-root"), "{proved}");
     bootstrap.run(&["bootstrap", "apply", "--yes", "--reset-root"], 0);
@@ -209,6 +221,20 @@ async fn what_a_login_made_stays_and_holds_up_no_revocation() {
     // Who may make none makes none.
     let (_, _, some) = site.issued("some").await;
     assert!(some.batch_execute("CREATE TABLE not_made ()").await.is_err());
+}
+
+/// Whatever a login does, it cannot stay.
+#[tokio::test]
+async fn a_login_that_owns_something_as_itself_ends_all_the_same() {
+    let site = Site::new().await;
+    site.bootstrap.apply();
+    let (login, lease, session) = site.issued("some").await;
+    session.batch_execute("SET ROLE NONE; SELECT lo_create(0)").await.unwrap();
+    assert_eq!(site.revoke(&lease).await, 204);
+    assert_eq!(site.users(&login).await, 0);
+    assert!(site.postgres.connect(&login, &site.name).await.is_err());
+    let owner = "SELECT pg_get_userbyid(lomowner)::text FROM pg_largeobject_metadata";
+    assert_eq!(site.postgres.column(&site.name, owner).await, [format!("{}-some", site.name)]);
 }
 
 #[tokio::test]

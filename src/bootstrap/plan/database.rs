@@ -98,13 +98,23 @@ fn schemas(plan: &mut Plan, wanted: &Wanted, found: &Standing) {
             plan.step(Sign::New, what, Vec::new(), Action::Sql(vec![statement]));
             continue;
         }
-        let entering = postgres.groups.keys().filter(|group| found.enters(group, schema));
-        let entering: Vec<String> = entering.map(|group| quoted(group)).collect();
-        if !entering.is_empty() {
-            let details = entering.iter().map(|group| format!("- {group} may enter it")).collect();
-            // What they may as everybody may, they may as themselves too.
-            let statement =
-                format!("REVOKE ALL ON SCHEMA {name} FROM PUBLIC, {}", entering.join(", "));
+        let (mut details, mut from) = (Vec::new(), Vec::new());
+        if found.schemas.get(schema) == Some(&true) {
+            details.push("- everybody may enter it".to_owned());
+            from.push("PUBLIC".to_owned());
+        }
+        for group in postgres.groups.keys().filter(|group| found.enters(group, schema)) {
+            let own = ["USAGE", "CREATE"].iter().any(|word| found.is_granted(group, schema, word));
+            if own {
+                details.push(format!("- {} may enter it", quoted(group)));
+                from.push(quoted(group));
+            } else if from.is_empty() {
+                let text = "may enter it by what it is a member of";
+                plan.waiting.push(format!("schema {name}: {} {text}", quoted(group)));
+            }
+        }
+        if !from.is_empty() {
+            let statement = format!("REVOKE ALL ON SCHEMA {name} FROM {}", from.join(", "));
             plan.step(Sign::Drift, what, details, Action::Sql(vec![statement]));
         }
     }

@@ -27,6 +27,7 @@ pub(super) fn plan(plan: &mut Plan, wanted: &Wanted, found: &Standing) {
         on_relations(plan, schema, (name, group), found);
         later(plan, wanted, (name, group), found);
     }
+    above(plan, found);
     let owners = wanted.postgres.owners.iter().filter(|owner| !found.roles.contains_key(*owner));
     for owner in owners {
         plan.waiting.push(format!(
@@ -46,11 +47,29 @@ fn entry(plan: &mut Plan, schema: &str, (name, group): (&str, &Group), found: &S
         let statement = format!("GRANT {word} ON SCHEMA {} TO {}", quoted(schema), quoted(name));
         plan.step(Sign::New, what, Vec::new(), Action::Sql(vec![statement]));
     };
-    if !found.enters(name, schema) {
+    let everybody = !found.roles.contains_key(name) && found.schemas.get(schema) == Some(&true);
+    if !everybody && !found.users.contains(&pair) {
         grant("USAGE", "use");
     }
     if group.creates && !found.creators.contains(&pair) {
         grant("CREATE", "make tables in");
+    }
+    if !group.creates && found.is_granted(name, schema, "CREATE") {
+        let what = format!("role {} in schema {}", quoted(name), quoted(schema));
+        let details = vec!["- CREATE".to_owned()];
+        let statement = format!("REVOKE CREATE ON SCHEMA {} FROM {}", quoted(schema), quoted(name));
+        plan.step(Sign::Drift, what, details, Action::Sql(vec![statement]));
+    }
+}
+
+/// What a group is a member of it may do too, and its logins with it.
+fn above(plan: &mut Plan, found: &Standing) {
+    for (group, role) in &found.above {
+        let (group, role) = (quoted(group), quoted(role));
+        plan.waiting.push(format!(
+            "role {group} is a member of {role} and may do all that it may: `REVOKE {role} FROM \
+             {group}` takes that back"
+        ));
     }
 }
 

@@ -121,6 +121,7 @@ fn everything(wanted: &Wanted) -> Observed {
     let connection = json!({
         "plugin_name": "postgresql-database-plugin", "allowed_roles": ["all"],
         "connection_url": wanted.database.url, "username": "vault-admin", "more": 1,
+        "password_authentication": "scram-sha-256",
     });
     found.settings.insert("database/config/pg".to_owned(), setting(connection));
     let role = statements::setting(&wanted.database, &wanted.database.roles["all"]);
@@ -145,6 +146,11 @@ fn later(grants: &mut BTreeSet<LaterGrant>, group: &str, sequences: bool, privil
         sequences,
         privilege: privilege.to_owned(),
     });
+}
+
+fn on_schema(found: &mut Observed, schema: &str, word: &str) {
+    let grant = (schema.to_owned(), "all_role".to_owned(), word.to_owned());
+    found.standing.on_schemas.insert(grant);
 }
 
 fn shown(plan: &Plan) -> Vec<String> {
@@ -200,7 +206,7 @@ fn of_what_is_done_nothing_is_done_again() {
 #[test]
 fn drift_is_named() {
     type Hand = fn(&mut Observed);
-    let cases: [(Hand, &[&str]); 12] = [
+    let cases: [(Hand, &[&str]); 14] = [
         (
             |found| drop(found.standing.grants.pop_first()),
             &["~ rights of \"all_role\" in schema \"public\"", "    + INSERT on memories"],
@@ -228,8 +234,17 @@ fn drift_is_named() {
         (
             |found| {
                 found.standing.users.insert(("audit".to_owned(), "all_role".to_owned()));
+                on_schema(found, "audit", "USAGE");
             },
             &["~ schema \"audit\" (no group can enter it)", "    - \"all_role\" may enter it"],
+        ),
+        (
+            |found| drop(found.standing.schemas.insert("audit".to_owned(), true)),
+            &["~ schema \"audit\" (no group can enter it)", "    - everybody may enter it"],
+        ),
+        (
+            |found| on_schema(found, "public", "CREATE"),
+            &["~ role \"all_role\" in schema \"public\"", "    - CREATE"],
         ),
         (
             |found| {
@@ -360,4 +375,49 @@ fn what_is_in_the_way_is_told_and_stays() {
     let mut found = everything(&wanted);
     found.standing.schemas.remove("public");
     assert!(plan(&wanted, &found, false).conflicts[0].contains("schema \"public\" is not there"));
+}
+
+/// What a person has to do keeps the plan from being done, and is no step.
+#[test]
+fn a_membership_is_left_to_a_person() {
+    let wanted = wanted();
+    let mut found = everything(&wanted);
+    let before = plan(&wanted, &found, false).waiting.len();
+    found.standing.above.insert(("all_role".to_owned(), "migrator".to_owned()));
+    found.standing.users.insert(("audit".to_owned(), "all_role".to_owned()));
+    let plan = plan(&wanted, &found, false);
+    assert_eq!((plan.steps.len(), plan.waiting.len(), plan.is_done()), (0, before + 2, false));
+    assert!(plan.waiting.iter().any(|text| text.contains("member of \"migrator\"")));
+}
+
+/// Vault makes the settings of a login method anew: what the file does not name is written again,
+/// and where Vault does not show it, nothing is.
+#[test]
+fn what_a_method_has_beside_the_file_is_kept() {
+    let mut wanted = wanted();
+    wanted.objects = vec![Object {
+        what: "settings of the login method `jwt`".to_owned(),
+        path: "auth/jwt/config".to_owned(),
+        setting: setting(json!({ "jwks_url": "https://new" })),
+    }];
+    let mut found = everything(&wanted);
+    let present = json!({
+        "jwks_url": "", "oidc_discovery_url": "https://old", "bound_issuer": "us", "empty": [],
+    });
+    found.settings.insert("auth/jwt/config".to_owned(), setting(present));
+    let plan_of = |found: &Observed| plan(&wanted, found, false);
+    let Action::Write { setting, .. } = &plan_of(&found).steps[0].action else {
+        panic!("no write")
+    };
+    assert_eq!(
+        serde_json::Value::Object(setting.clone()),
+        json!({ "jwks_url": "https://new", "bound_issuer": "us" })
+    );
+    for hidden in ["token_reviewer_jwt_set", "oidc_client_id"] {
+        let mut found = found.clone();
+        let present = found.settings.get_mut("auth/jwt/config").unwrap();
+        present.insert(hidden.to_owned(), json!(true));
+        let plan = plan_of(&found);
+        assert_eq!((plan.steps.len(), plan.conflicts.len()), (0, 1), "{hidden}");
+    }
 }

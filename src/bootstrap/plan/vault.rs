@@ -5,11 +5,21 @@
 
 use serde_json::{Value, json};
 
-use crate::bootstrap::compare::{Difference, differences};
+use crate::bootstrap::compare::{self, Difference, differences};
 use crate::bootstrap::plan::{Action, Observed, Plan, Sign};
 use crate::bootstrap::wanted::{Database, Mount, MountKind, Object, Wanted};
 use crate::bootstrap::{policy, statements};
 use crate::vault::Setting;
+
+/// What the path of the settings of a way to log in ends with.
+const CONFIG: &str = "/config";
+
+/// Fields that say that there is a secret beside them, and what that is called.
+const HIDDEN: [(&str, &str); 2] =
+    [("token_reviewer_jwt_set", "token_reviewer_jwt"), ("oidc_client_id", "oidc_client_secret")];
+
+/// Where a `jwt` method has its keys from: exactly one of these.
+const KEYS: [&str; 4] = ["jwks_url", "jwks_pairs", "jwt_validation_pubkeys", "oidc_discovery_url"];
 
 pub(super) fn plan(plan: &mut Plan, wanted: &Wanted, found: &Observed, reset_root: bool) {
     for mount in &wanted.mounts {
@@ -62,12 +72,13 @@ fn mounted(plan: &mut Plan, mount: &Mount, found: &Observed) {
             "the {word} at {path}/ is `{}`, not `{engine}`: choose another path, or move it by hand",
             present.engine
         ));
-    } else if version.is_some() && present.version != version {
-        let there = present.version.as_deref().unwrap_or("1");
+    } else if let Some(version) = version
+        && let there = present.version.as_deref().unwrap_or("1")
+        && there != version
+    {
         plan.conflicts.push(format!(
-            "the {word} at {path}/ is version {there} of `{engine}`, not {}: choose another path, \
-             or upgrade it by hand",
-            version.unwrap_or_default()
+            "the {word} at {path}/ is version {there} of `{engine}`, not {version}: choose another path, \
+             or upgrade it by hand"
         ));
     }
 }
@@ -113,20 +124,42 @@ fn connection_setting(wanted: &Database) -> Setting {
         ("allowed_roles".to_owned(), Value::from(roles)),
         ("connection_url".to_owned(), Value::from(wanted.url.as_str())),
         ("username".to_owned(), Value::from(wanted.admin.as_str())),
+        // The database gets verifiers: no log of its statements has a password.
+        ("password_authentication".to_owned(), Value::from("scram-sha-256")),
     ])
 }
 
 fn object_set(plan: &mut Plan, Object { what, path, setting }: &Object, found: &Observed) {
-    let action = Action::Write { path: path.clone(), setting: setting.clone() };
-    match found.settings.get(path) {
-        None => plan.step(Sign::New, what.clone(), Vec::new(), action),
-        Some(present) => {
-            let differing = differences(setting, present);
-            if !differing.is_empty() {
-                plan.step(Sign::Drift, what.clone(), lines(&differing), action);
-            }
-        }
+    let action = |setting| Action::Write { path: path.clone(), setting };
+    let Some(present) = found.settings.get(path) else {
+        return plan.step(Sign::New, what.clone(), Vec::new(), action(setting.clone()));
+    };
+    let differing = differences(setting, present);
+    if differing.is_empty() {
+        return;
     }
+    let hidden = HIDDEN
+        .iter()
+        .find(|(field, _)| present.get(*field).is_some_and(|value| !compare::is_empty(value)));
+    if let Some((_, secret)) = hidden {
+        plan.conflicts.push(format!(
+            "{what} is otherwise than it should be, and writing it would lose its `{secret}`, which \
+             Vault does not show: write all of it by hand"
+        ));
+        return;
+    }
+    let whole = if path.ends_with(CONFIG) { beside(setting, present) } else { setting.clone() };
+    plan.step(Sign::Drift, what.clone(), lines(&differing), action(whole));
+}
+
+/// Vault makes the settings of a way to log in anew from what is written.
+fn beside(setting: &Setting, present: &Setting) -> Setting {
+    let mut whole = present.clone();
+    let replaced =
+        |field: &str| KEYS.contains(&field) && KEYS.iter().any(|key| setting.contains_key(*key));
+    whole.retain(|field, value| !compare::is_empty(value) && !replaced(field));
+    whole.extend(setting.clone());
+    whole
 }
 
 fn policy_written(plan: &mut Plan, name: &str, text: &str, found: &Observed) {

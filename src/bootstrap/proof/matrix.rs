@@ -58,6 +58,13 @@ pub(super) fn compare(postgres: &Postgres, group: &Group, later: &str, found: &P
         compared.lacking.extend(line("may not", &wanted - &has));
         compared.beyond.extend(line("may", &has - &wanted));
     }
+    let made = found
+        .relations
+        .iter()
+        .filter(|((_, name), power)| name.starts_with(later) && !power.sequence);
+    if made.count() < postgres.owners.len() {
+        compared.lacking.push("a table that was made later is gone: run it again".to_owned());
+    }
     if let Tables::Only(tables) = &group.tables {
         let there = |table: &&String| {
             found.relations.contains_key(&(postgres.schema.clone(), (*table).clone()))

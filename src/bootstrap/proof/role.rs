@@ -44,8 +44,11 @@ impl Trial<'_> {
         };
         let grant = match made.issue(self.vault(), &source).await {
             Ok(grant) => grant,
-            // The settings were looked at before; what is left is the password.
-            Err(failure) => return report.refused(self.name, &failure, &self.mending.reset),
+            // As the database says it, through Vault.
+            Err(failure) if failure.text.contains("password authentication failed") => {
+                return report.refused(self.name, &failure, &self.mending.reset);
+            }
+            Err(failure) => return report.refused(self.name, &failure, &self.mending.apply),
         };
         let Some(login) = grant.login().cloned() else {
             let text = "its answer has no login";

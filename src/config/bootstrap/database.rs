@@ -37,6 +37,10 @@ pub(super) fn resolve(section: &Section<'_>, postgres: &Postgres) -> Database {
         let text = format!("`{}` is the superuser: it must stay outside of Vault", shown(&admin));
         section.problem("admin", text, "give Vault a role of its own, such as `vault-admin`");
     }
+    if postgres.groups.contains_key(&admin) {
+        let text = format!("`{}` is a group, which cannot log in", shown(&admin));
+        section.problem("admin", text, "give Vault a role of its own, such as `vault-admin`");
+    }
     Database {
         mount: usual("mount", "database"),
         name: section.required_text("connection").unwrap_or_default(),

@@ -62,24 +62,27 @@ pub(super) fn resolve(section: &Section<'_>) -> Postgres {
         let text = format!("`{}` is where the tables are", shown(&schema));
         section.problem("apart", text, "name another schema");
     }
+    let groups = groups(section, &superuser);
     Postgres {
         connection,
         superuser,
         password_file: section.optional_file("password_file"),
         schema,
         owners,
-        groups: groups(section),
+        groups,
         apart,
     }
 }
 
-fn groups(section: &Section<'_>) -> BTreeMap<String, Group> {
+fn groups(section: &Section<'_>, superuser: &str) -> BTreeMap<String, Group> {
     section.require("groups");
     let all = section.names("groups");
     let mut groups = BTreeMap::new();
     for (name, node) in all.entries() {
         let group = group(&all.below(name, node, &GROUP));
-        if is_good(&all, name) {
+        if name == superuser {
+            all.problem(name, "is the superuser, who must be able to log in", "name another role");
+        } else if is_good(&all, name) {
             groups.insert(name.clone(), group);
         }
     }

@@ -239,7 +239,9 @@ fn drift_is_named() {
             &["~ schema \"audit\" (no group can enter it)", "    - \"all_role\" may enter it"],
         ),
         (
-            |found| drop(found.standing.schemas.insert("audit".to_owned(), true)),
+            |found| {
+                found.standing.schemas.insert("audit".to_owned(), true);
+            },
             &["~ schema \"audit\" (no group can enter it)", "    - everybody may enter it"],
         ),
         (

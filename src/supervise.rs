@@ -181,12 +181,17 @@ impl Supervision {
             Ok(running) => running,
             Err(code) => return Ok(Ended::Unstarted(code)),
         };
+        // What ends may have no handler of its own any more.
+        let mut leaves = false;
         loop {
             tokio::select! {
                 biased;
                 heard = self.signals.next() => match heard {
                     Heard::ChildEnded => self.reap(),
-                    Heard::Signal { signal, by_terminal } => running.pass_on(signal, by_terminal),
+                    Heard::Signal { signal, by_terminal } => {
+                        leaves |= signal == Signal::TERM;
+                        running.pass_on(signal, by_terminal);
+                    }
                 },
                 ended = running.process.ended() => {
                     ended.map_err(|error| failed("wait for the child", &error))?;
@@ -205,7 +210,7 @@ impl Supervision {
                                 Err(code) => return Ok(Ended::Child(code)),
                             };
                         }
-                        OnRotate::Signal(signal) if news => {
+                        OnRotate::Signal(signal) if news && !leaves => {
                             running.process.signal(signal);
                             running.generation = generation;
                         }

@@ -274,6 +274,21 @@ fn a_stop_during_a_restart_starts_no_other_child() {
     assert_eq!(world.written("starts", 1).len(), 1);
 }
 
+/// Its handler may be gone before it is.
+#[test]
+fn a_rotation_signals_no_child_that_was_asked_to_end() {
+    let world = World::new();
+    let script = "trap 'echo >> asked; until grep -q second $LEASEHOLD_DIRECTORY/app.env; do \
+                  sleep 0.05; done; sleep 1; exit 5' TERM; echo >> starts; \
+                  while :; do sleep 0.05; done";
+    let exec = Running::start(&mut world.shell(&["--on-rotate", "signal:USR1"], script));
+    world.written("starts", 1);
+    exec.signal(Signal::SIGTERM);
+    world.written("asked", 1);
+    world.rotate("second");
+    assert_eq!(exec.code(), 5);
+}
+
 #[test]
 fn what_a_shell_started_before_it_became_us_is_left_alone() {
     let world = World::new();

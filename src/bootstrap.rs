@@ -94,18 +94,3 @@ pub async fn apply(
     };
     Err(Error::Failed(Failure::new(Class::Ours, text).hint(hint)))
 }
-
-/// A password for the time until Vault makes its own.
-///
-/// # Errors
-/// Where the system has no randomness.
-pub fn random_password() -> Result<Secret, Failure> {
-    let mut bytes = zeroize::Zeroizing::new([0_u8; 32]);
-    aws_lc_rs::rand::fill(&mut *bytes)
-        .map_err(|_| Failure::new(Class::Ours, "read the system's randomness"))?;
-    Ok(Secret::new(crate::secret::hex(&*bytes)))
-}
-
-fn go_on(stop: &Cell<bool>) -> Result<(), Error> {
-    if stop.get() { Err(Error::Stopped) } else { Ok(()) }
-}

@@ -24,7 +24,7 @@ use crate::doctor::compare::{Compared, Known, Lease, Owner, compare, once};
 use crate::error::{Class, Failure};
 use crate::secret::Secret;
 use crate::snapshot::SecretName;
-use crate::timeline::Error;
+use crate::timeline::{Error, go_on};
 use crate::vault::Vault;
 
 pub use ask::policy_lines;
@@ -198,8 +198,4 @@ fn vault(config: &Config) -> Result<Vault, Error> {
     let settings = config.vault().map_err(Error::Configuration)?;
     let vault = Vault::new(settings, &[0; 32], Arc::new(|_, _, _| {}));
     vault.map_err(Error::Configuration)
-}
-
-fn go_on(stop: &Cell<bool>) -> Result<(), Error> {
-    if stop.get() { Err(Error::Stopped) } else { Ok(()) }
 }

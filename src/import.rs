@@ -12,14 +12,13 @@ mod report;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::fmt;
 
 use aws_lc_rs::hmac;
 
 use crate::error::{Class, Failure};
 use crate::secret::Secret;
 use crate::snapshot::{Field, Fields, fingerprint};
-use crate::timeline::Error;
+use crate::timeline::{Error, go_on};
 use crate::vault::{Kept, Place, Vault};
 
 pub use env::env;
@@ -27,21 +26,6 @@ pub use folder::folder;
 pub use literal::literal;
 pub use manifest::manifest;
 pub use report::{json, table};
-
-/// What is wrong in a source: where, and what to do, with no value in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// Where, and why.
-    pub text: String,
-    /// What to do about it.
-    pub hint: &'static str,
-}
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\nhint: {}", self.text, self.hint)
-    }
-}
 
 /// Whether a field of this name is to be brought. What is not is not judged either.
 pub type Wanted<'a> = &'a dyn Fn(&str) -> bool;
@@ -182,7 +166,7 @@ pub async fn import(
     }
     for (parcel, place, kept) in work {
         go_on(stop)?;
-        write(vault, token, parcel, &place, kept, key).await.map_err(Error::Failed)?;
+        write(vault, token, parcel, &place, kept).await.map_err(Error::Failed)?;
     }
     report.written = true;
     Ok(report)
@@ -210,7 +194,6 @@ async fn write(
     parcel: &Parcel,
     place: &Place,
     mut kept: Kept,
-    key: &hmac::Key,
 ) -> Result<(), Failure> {
     if parcel.fields.iter().all(|(name, field)| kept.fields.get(name) == Some(field)) {
         return Ok(());
@@ -218,13 +201,11 @@ async fn write(
     kept.fields.extend(parcel.fields.clone());
     vault.keep(token, place, &kept.fields, kept.version).await?;
     let there = vault.kept(token, place).await?.fields;
-    for (name, field) in &parcel.fields {
-        let found = there.get(name).map(|found| checksum(key, name, found));
-        if found.as_deref() != Some(checksum(key, name, field).as_str()) {
-            let text = format!("read `{}` again: `{name}` is not what was written", parcel.to);
-            let failure = Failure::new(Class::Again { after: None }, text);
-            return Err(failure.hint("run it again: somebody else may have written there"));
-        }
+    let other = parcel.fields.iter().find(|(name, field)| there.get(*name) != Some(*field));
+    if let Some((name, _)) = other {
+        let text = format!("read `{}` again: `{name}` is not what was written", parcel.to);
+        let failure = Failure::new(Class::Again { after: None }, text);
+        return Err(failure.hint("run it again: somebody else may have written there"));
     }
     Ok(())
 }
@@ -247,8 +228,9 @@ fn told(failure: Failure) -> Error {
     }
 }
 
-fn go_on(stop: &Cell<bool>) -> Result<(), Error> {
-    if stop.get() { Err(Error::Stopped) } else { Ok(()) }
+/// What is wrong in a source, with no value in it.
+fn wrong(text: impl Into<String>, hint: &str) -> Failure {
+    Failure::new(Class::Ours, text).hint(hint)
 }
 
 /// A field of text.

@@ -20,7 +20,7 @@ use crate::lease::Granted;
 use crate::postgres;
 use crate::secret::Credential;
 use crate::snapshot::{Connection, SecretName};
-use crate::timeline::{Error, Made, span};
+use crate::timeline::{Error, Made, go_on, span};
 use crate::vault::{Capabilities, Right, Settings, Source, Vault};
 
 use report::{Report, Verdict};
@@ -99,9 +99,7 @@ impl<S: FnMut(&str)> Check<'_, S> {
         let config = self.config;
         for (name, policy) in &config.policy.secrets {
             let Some(source) = config.sources.get(name) else { continue };
-            if self.stop.get() {
-                return Err(Error::Stopped);
-            }
+            go_on(self.stop)?;
             match policy {
                 SecretPolicy::Leased(_) if !ends => self.spared(name, source, found.as_ref()),
                 SecretPolicy::Leased(leased) => self.leased(name, leased, source, made).await?,
@@ -286,9 +284,7 @@ impl<S: FnMut(&str)> Check<'_, S> {
         let place = format!("{hosts}:{}/{}", connection.port, connection.dbname);
         let mut tries = 0;
         loop {
-            if self.stop.get() {
-                return Err(Error::Stopped);
-            }
+            go_on(self.stop)?;
             tries += 1;
             match postgres::probe(connection, credential).await {
                 Ok(_) => {

@@ -28,7 +28,7 @@ use crate::render;
 use crate::secret::{Credential, hex};
 use crate::snapshot::{Connection, Content, SecretName, Snapshot, Value, Version};
 use crate::time::{Clock, Moment};
-use crate::timeline::{Error, Made, span};
+use crate::timeline::{Error, Made, go_on, span};
 use crate::vault::{CERTIFICATE_FIELDS, Source, Vault};
 
 /// Where the directory is made: in memory on every Linux.
@@ -202,9 +202,7 @@ impl<S: Fn(&str)> Stage<'_, S> {
         number: usize,
         needed: Duration,
     ) -> Result<Login, Error> {
-        if self.stop.get() {
-            return Err(Error::Stopped);
-        }
+        go_on(self.stop)?;
         let no_login = || {
             let text = format!("issue `{name}`: its source gives no database login");
             Error::Configuration(Failure::new(Class::Missing, text))
@@ -262,9 +260,7 @@ impl<S: Fn(&str)> Stage<'_, S> {
         let roles: Vec<RoleId> = wanted.iter().map(|(role, _)| *role).collect();
         let until = self.clock.now() + PATIENCE;
         loop {
-            if self.stop.get() {
-                return Err(Error::Stopped);
-            }
+            go_on(self.stop)?;
             let counted = postgres::count(connection, &by.credential, &roles).await;
             let hosts = counted.map_err(Error::Failed)?;
             let sessions = |role| hosts.iter().filter_map(|host| host.get(role)).sum::<u64>();
@@ -306,9 +302,7 @@ impl<S: Fn(&str)> Stage<'_, S> {
         }
         self.tell(&format!("login 1 has its grace of {}", span(grace)));
         loop {
-            if self.stop.get() {
-                return Err(Error::Stopped);
-            }
+            go_on(self.stop)?;
             let worked = self.clock.now().since(sent);
             let refused = match postgres::probe(connection, &old.credential).await {
                 Ok(_) => false,

@@ -5,9 +5,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, rand};
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::error::{Class, Failure};
 
 /// A password, token, lease id or key.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -17,6 +19,17 @@ impl Secret {
     /// Takes `text` over; nothing else should hold a copy.
     pub fn new(text: String) -> Self {
         Self(text)
+    }
+
+    /// One of full strength, in hexadecimal digits.
+    ///
+    /// # Errors
+    /// Where the system has no randomness.
+    pub fn random() -> Result<Self, Failure> {
+        let mut bytes = Zeroizing::new([0_u8; 32]);
+        rand::fill(&mut *bytes)
+            .map_err(|_| Failure::new(Class::Ours, "read the system's randomness"))?;
+        Ok(Self(hex(&*bytes)))
     }
 
     /// The text itself.

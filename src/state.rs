@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::agent::Kept;
 use crate::error::{Class, Failure};
-use crate::secret::{Secret, hex, stored};
+use crate::secret::{Secret, stored};
 use crate::time::Epoch;
 
 const VERSION: u32 = 1;
@@ -87,7 +87,7 @@ impl Store {
             Some(Stored { key, epoch, agent, .. }) => {
                 (key, Some(Found { epoch, agent: agent.into_owned() }))
             }
-            None => (random_key().map_err(OpenError::Unusable)?, None),
+            None => (Secret::random().map_err(OpenError::Unusable)?, None),
         };
         Ok((Self { directory: directory.clone(), key, _lock: lock }, found))
     }
@@ -293,13 +293,6 @@ fn read_of(owner: u32, path: &Path, bytes: &mut Vec<u8>) -> std::io::Result<usiz
         return Err(std::io::Error::new(ErrorKind::InvalidData, "it is no file of ours"));
     }
     file.read_to_end(bytes)
-}
-
-fn random_key() -> Result<Secret, Failure> {
-    let mut key = [0_u8; 32];
-    aws_lc_rs::rand::fill(&mut key)
-        .map(|()| Secret::new(hex(&key)))
-        .map_err(|_| Failure::new(Class::Ours, "read the system's randomness"))
 }
 
 #[cfg(test)]

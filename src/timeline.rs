@@ -37,6 +37,12 @@ pub enum Error {
     Stopped,
 }
 
+/// # Errors
+/// When somebody asked to stop.
+pub fn go_on(stop: &Cell<bool>) -> Result<(), Error> {
+    if stop.get() { Err(Error::Stopped) } else { Ok(()) }
+}
+
 /// Prints the timeline of `config` by `say`; `stop` becomes true when it should not go on.
 ///
 /// # Errors

@@ -6,15 +6,15 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use crate::bootstrap::Servers;
 use crate::bootstrap::plan::{Action, Plan, Step};
 use crate::bootstrap::wanted::Wanted;
-use crate::bootstrap::{Servers, go_on};
 use crate::error::{Class, Failure};
 use crate::logs::visible;
 use crate::postgres;
 use crate::postgres::setup::{self, literal, quoted};
 use crate::secret::{Credential, Secret};
-use crate::timeline::Error;
+use crate::timeline::{Error, go_on};
 use crate::vault::Setting;
 
 /// How often the old password is tried, a second apart: a replica hears of the new one later.

@@ -1,6 +1,7 @@
 //! A plan for a person.
 //!
-//! Receives a plan, gives lines: what comes, what changes, what cannot be taken back, and what waits.
+//! Receives a plan, gives lines: what comes, what changes, what cannot be taken back, and what is
+//! left for a person.
 //! Never shows a text in which something could steer a terminal, nor a password: no plan has one.
 
 use crate::bootstrap::plan::Plan;

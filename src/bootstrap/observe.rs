@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::bootstrap::Servers;
 use crate::bootstrap::plan::{Mounted, Observed};
 use crate::bootstrap::wanted::Wanted;
-use crate::bootstrap::{Servers, go_on};
 use crate::error::Failure;
 use crate::postgres::setup::{self, About, Standing};
-use crate::timeline::Error;
+use crate::timeline::{Error, go_on};
 use crate::vault::Setting;
 
 pub(super) async fn observe(

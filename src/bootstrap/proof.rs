@@ -10,12 +10,12 @@ mod role;
 
 use std::cell::Cell;
 
+use crate::bootstrap::Servers;
 use crate::bootstrap::wanted::Wanted;
-use crate::bootstrap::{Servers, go_on};
 use crate::error::Failure;
 use crate::logs::visible;
 use crate::postgres::setup::{change, quoted};
-use crate::timeline::{Error, Made};
+use crate::timeline::{Error, Made, go_on};
 use crate::vault::Setting;
 
 /// A table that is made later than all grants, and with it a sequence. One that is left, because
@@ -30,13 +30,13 @@ pub struct Report {
 
 /// One trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+struct Row {
     /// A role, a policy, or what joins them.
-    pub subject: String,
+    subject: String,
     /// What was tried, and what came of it.
-    pub what: String,
+    what: String,
     /// Nothing where all was as it should be, else what is to be done.
-    pub mend: Option<String>,
+    mend: Option<String>,
 }
 
 impl Report {

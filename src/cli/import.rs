@@ -7,21 +7,20 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::cli::trial::{run, say};
+use crate::cli::trial::{logged_in, run, say};
 use crate::cli::{Exit, ImportArguments, ImportSource, print};
 use crate::config;
 use crate::config::environment::Environment;
 use crate::error::{Class, Failure};
-use crate::import::{self, Mode, Parcel, Wrong};
+use crate::import::{self, Mode, Parcel};
 use crate::local;
 use crate::process::harden;
 use crate::secret::Secret;
 use crate::snapshot::Fields;
-use crate::timeline::{Error, Made};
+use crate::timeline::Error;
 use crate::vault::Vault;
 
 /// Stands for the standard input.
@@ -43,15 +42,10 @@ pub(super) fn import(arguments: &ImportArguments, environment: &Environment) -> 
     run(async |stop| {
         let settings = config::vault(environment, arguments.token_file.as_deref());
         let settings = settings.map_err(Error::Configuration)?;
-        let vault = Vault::new(&settings, &[0; 32], Arc::new(|_, _, _| {}));
-        let vault = vault.map_err(Error::Configuration)?;
-        let mut made = Made::default();
-        made.login(&vault).await.map_err(Error::Failed)?;
-        let done = bring(arguments, read, &vault, &made.token(), stop).await;
-        let ended = made.end(&vault).await;
-        let exit = done?;
-        ended.map_err(Error::Failed)?;
-        Ok(exit)
+        logged_in(&settings, async |vault, made| {
+            bring(arguments, read, vault, &made.token(), stop).await
+        })
+        .await
     })
 }
 
@@ -92,9 +86,9 @@ fn of_file(arguments: &ImportArguments) -> Result<Vec<(String, Fields)>, Failure
         Some(_) => reader(&text, &wanted).map(|fields| vec![(String::new(), fields)]),
         None => import::manifest(&text, &wanted),
     };
-    read.map_err(|Wrong { text, hint }| {
-        let text = format!("import `{}`: {text}", path.display());
-        Failure::new(Class::Ours, text).hint(hint)
+    read.map_err(|failure| {
+        let text = format!("import `{}`: {}", path.display(), failure.text);
+        Failure { text, ..failure }
     })
 }
 

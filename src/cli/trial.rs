@@ -6,13 +6,15 @@
 use std::cell::Cell;
 use std::io::Write as _;
 use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::runtime::Builder;
 
 use crate::cli::{Exit, print};
 use crate::error::{Class, Failure};
 use crate::process::{Signals, harden};
-use crate::timeline::Error;
+use crate::timeline::{Error, Made};
+use crate::vault::{Settings, Vault};
 
 /// Does `work`, and prints why it did not go well.
 pub(super) fn run(work: impl AsyncFnOnce(&Cell<bool>) -> Result<Exit, Error>) -> Exit {
@@ -65,6 +67,22 @@ async fn until_signalled(
             }
         }
     }
+}
+
+/// Does `work` logged in to Vault; what was made for that ends with it.
+pub(super) async fn logged_in(
+    settings: &Settings,
+    work: impl AsyncFnOnce(&Vault, &mut Made) -> Result<Exit, Error>,
+) -> Result<Exit, Error> {
+    let vault = Vault::new(settings, &[0; 32], Arc::new(|_, _, _| {}));
+    let vault = vault.map_err(Error::Configuration)?;
+    let mut made = Made::default();
+    made.login(&vault).await.map_err(Error::Failed)?;
+    let done = work(&vault, &mut made).await;
+    let ended = made.end(&vault).await;
+    let exit = done?;
+    ended.map_err(Error::Failed)?;
+    Ok(exit)
 }
 
 /// One line on the standard output; nobody is there to read it when that fails.

@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::io::{BufRead as _, Read as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -16,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::bootstrap::plan::Plan;
 use crate::bootstrap::wanted::Wanted;
 use crate::bootstrap::{self, Servers, proof};
-use crate::cli::trial::{run, say};
+use crate::cli::trial::{logged_in, run, say};
 use crate::cli::{ApplyArguments, Exit, PlanArguments, ProveArguments, print, unread};
 use crate::config;
 use crate::config::bootstrap::Bootstrap;
@@ -24,8 +23,8 @@ use crate::config::environment::Environment;
 use crate::error::Failure;
 use crate::postgres;
 use crate::secret::{Credential, Secret};
-use crate::timeline::{Error, Made};
-use crate::vault::{Vault, credential_file};
+use crate::timeline::{Error, Made, go_on};
+use crate::vault::credential_file;
 
 /// Whoever answers otherwise did not agree.
 const AGREED: &str = "yes";
@@ -97,17 +96,12 @@ fn with_file(
     };
     file.warnings.iter().for_each(|warning| print(&format!("warning: {warning}")));
     run(async |stop| {
-        let vault = Vault::new(&file.vault, &[0; 32], Arc::new(|_, _, _| {}));
-        let vault = vault.map_err(Error::Configuration)?;
         let superuser = superuser(&file.wanted, environment).map_err(Error::Configuration)?;
-        let mut made = Made::default();
-        made.login(&vault).await.map_err(Error::Failed)?;
-        let servers = Servers { vault: &vault, token: made.token(), superuser };
-        let done = work(&file, &servers, &mut made, stop).await;
-        let ended = made.end(&vault).await;
-        let exit = done?;
-        ended.map_err(Error::Failed)?;
-        Ok(exit)
+        logged_in(&file.vault, async |vault, made| {
+            let servers = Servers { vault, token: made.token(), superuser };
+            work(&file, &servers, made, stop).await
+        })
+        .await
     })
 }
 
@@ -138,7 +132,7 @@ fn first_password(wanted: &Wanted, environment: &Environment) -> Result<Secret, 
             })
         }
         (None, Some(password)) => Ok(Secret::new(password.to_owned())),
-        (None, None) => bootstrap::random_password(),
+        (None, None) => Secret::random(),
     }
 }
 
@@ -146,9 +140,7 @@ fn first_password(wanted: &Wanted, environment: &Environment) -> Result<Secret, 
 async fn agreed(stop: &Cell<bool>) -> Result<bool, Error> {
     say(&format!("\nanswer `{AGREED}` to have this done; anything else changes nothing"));
     while !is_answered() {
-        if stop.get() {
-            return Err(Error::Stopped);
-        }
+        go_on(stop)?;
         tokio::time::sleep(LOOK).await;
     }
     let mut line = String::new();

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::doctor::compare::Belongs;
-use crate::doctor::{Report, go_on, name, vault};
+use crate::doctor::{Report, name, vault};
 use crate::error::{Class, Failure};
 use crate::logs::visible;
 use crate::secret::Secret;
 use crate::timeline::Error;
+use crate::timeline::go_on;
 use crate::vault::{LeaseTimes, Vault};
 
 /// How often a lease that should have ended is looked up, a second apart.

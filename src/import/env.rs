@@ -7,7 +7,10 @@
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-use crate::import::{Wanted, Wrong, text};
+use zeroize::Zeroizing;
+
+use crate::error::Failure;
+use crate::import::{Wanted, text};
 use crate::snapshot::Fields;
 
 const LITERAL: &str = "write it between single quotes; or, where the file is Docker's and each value is what stands \
@@ -17,7 +20,7 @@ const LITERAL: &str = "write it between single quotes; or, where the file is Doc
 ///
 /// # Errors
 /// With the first line that is no such line, or that is read in more than one way.
-pub fn env(file: &str, wanted: Wanted<'_>) -> Result<Fields, Wrong> {
+pub fn env(file: &str, wanted: Wanted<'_>) -> Result<Fields, Failure> {
     let mut fields = Fields::new();
     let mut rest = file.strip_prefix('\u{feff}').unwrap_or(file);
     let mut number = 1;
@@ -35,7 +38,7 @@ pub fn env(file: &str, wanted: Wanted<'_>) -> Result<Fields, Wrong> {
         let start = line.len() - behind.len();
         let (value, length) = match value(&rest[start..]) {
             // Of a value without quotes it is known where it ends.
-            Err(_) if !wanted(name) && !is_quoted(behind) => (String::new(), behind.len()),
+            Err(_) if !wanted(name) && !is_quoted(behind) => (Zeroizing::default(), behind.len()),
             found => found.map_err(|(why, hint)| wrong(number, why, hint))?,
         };
         if wanted(name) && fields.insert(name.to_owned(), text(&value)).is_some() {
@@ -53,8 +56,8 @@ pub fn env(file: &str, wanted: Wanted<'_>) -> Result<Fields, Wrong> {
     Ok(fields)
 }
 
-pub(super) fn wrong(number: usize, why: &str, hint: &'static str) -> Wrong {
-    Wrong { text: format!("line {number}: {why}"), hint }
+pub(super) fn wrong(number: usize, why: &str, hint: &str) -> Failure {
+    super::wrong(format!("line {number}: {why}"), hint)
 }
 
 /// The name, and what stands behind its `=`.
@@ -76,7 +79,7 @@ fn is_quoted(behind: &str) -> bool {
 type Refused = (&'static str, &'static str);
 
 /// The value at the beginning of `behind`, and how much of it is used up, without the line's end.
-fn value(behind: &str) -> Result<(String, usize), Refused> {
+fn value(behind: &str) -> Result<(Zeroizing<String>, usize), Refused> {
     let line = behind.split('\n').next().unwrap_or_default();
     let padding = line.len() - line.trim_start().len();
     match line.trim_start().chars().next() {
@@ -90,7 +93,7 @@ fn value(behind: &str) -> Result<(String, usize), Refused> {
             Ok((value, start + length + after.len()))
         }
         Some('`') => Err(("only some readers know the quote `", LITERAL)),
-        Some(_) | None => Ok((bare(line.trim())?.to_owned(), line.len())),
+        Some(_) | None => Ok((Zeroizing::new(bare(line.trim())?.to_owned()), line.len())),
     }
 }
 
@@ -105,8 +108,8 @@ fn bare(value: &str) -> Result<&str, Refused> {
 }
 
 /// Up to the closing quote, which is used up too.
-fn quoted(text: &str, quote: char) -> Result<(String, usize), Refused> {
-    let mut value = String::with_capacity(text.len());
+fn quoted(text: &str, quote: char) -> Result<(Zeroizing<String>, usize), Refused> {
+    let mut value = Zeroizing::new(String::with_capacity(text.len()));
     let mut characters = text.char_indices().peekable();
     while let Some((at, character)) = characters.next() {
         match character {

@@ -6,10 +6,10 @@
 use std::cell::Cell;
 
 use crate::error::{Class, Failure};
-use crate::import::{go_on, told};
+use crate::import::told;
 use crate::secret::Secret;
 use crate::snapshot::Fields;
-use crate::timeline::Error;
+use crate::timeline::{Error, go_on};
 use crate::vault::{Place, Vault};
 
 /// More secrets than that are not somebody's folder.

@@ -2,15 +2,16 @@
 //!
 //! Receives its text, gives the fields. Never takes quotes or spaces away.
 
+use crate::error::Failure;
 use crate::import::env::{name, wrong};
-use crate::import::{Wanted, Wrong, text};
+use crate::import::{Wanted, text};
 use crate::snapshot::Fields;
 
 /// The fields of `file` that are `wanted`.
 ///
 /// # Errors
 /// With the first line that is no such line, or that names a field twice.
-pub fn literal(file: &str, wanted: Wanted<'_>) -> Result<Fields, Wrong> {
+pub fn literal(file: &str, wanted: Wanted<'_>) -> Result<Fields, Failure> {
     let mut fields = Fields::new();
     for (number, line) in file.lines().enumerate().map(|(index, line)| (index + 1, line)) {
         if line.trim().is_empty() || line.trim_start().starts_with('#') {

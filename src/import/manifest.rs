@@ -10,7 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::import::{Wanted, Wrong, text};
+use crate::error::Failure;
+use crate::import::{Wanted, text, wrong};
 use crate::snapshot::Fields;
 
 #[derive(Deserialize)]
@@ -36,24 +37,21 @@ const KUBECTL: &str = "take it as `kubectl get secret NAME -o yaml` prints it";
 ///
 /// # Errors
 /// Where there is none, or something in one of them cannot be brought to Vault.
-pub fn manifest(file: &str, wanted: Wanted<'_>) -> Result<Vec<(String, Fields)>, Wrong> {
+pub fn manifest(file: &str, wanted: Wanted<'_>) -> Result<Vec<(String, Fields)>, Failure> {
     let options = serde_saphyr::options! { with_snippet: false };
     // The parser's own words quote what stands there.
     let documents: Vec<Document> = serde_saphyr::from_multiple_with_options(file, options)
         .map_err(|error| {
             let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
             let text = format!("line {line}, column {column}, or just before: no manifest");
-            Wrong { text, hint: KUBECTL }
+            wrong(text, KUBECTL)
         })?;
     let mut found = Vec::new();
     for document in documents {
         secrets(document, wanted, &mut found)?;
     }
     if found.is_empty() {
-        return Err(Wrong {
-            text: "there is no object of the kind `Secret`".to_owned(),
-            hint: KUBECTL,
-        });
+        return Err(wrong("there is no object of the kind `Secret`", KUBECTL));
     }
     Ok(found)
 }
@@ -62,7 +60,7 @@ fn secrets(
     document: Document,
     wanted: Wanted<'_>,
     found: &mut Vec<(String, Fields)>,
-) -> Result<(), Wrong> {
+) -> Result<(), Failure> {
     match document.kind.as_str() {
         "Secret" => found.push(secret(document, wanted)?),
         "List" | "SecretList" => {
@@ -79,13 +77,13 @@ fn secrets(
     Ok(())
 }
 
-fn secret(document: Document, wanted: Wanted<'_>) -> Result<(String, Fields), Wrong> {
+fn secret(document: Document, wanted: Wanted<'_>) -> Result<(String, Fields), Failure> {
     let name = document.metadata.name;
     if name.is_empty() {
-        return Err(Wrong { text: "a Secret has no `metadata.name`".to_owned(), hint: KUBECTL });
+        return Err(wrong("a Secret has no `metadata.name`", KUBECTL));
     }
     let refuse = |field: &str, why: &str, hint| {
-        Err(Wrong { text: format!("Secret `{name}`, field `{field}`: {why}"), hint })
+        Err(wrong(format!("Secret `{name}`, field `{field}`: {why}"), hint))
     };
     let mut fields = Fields::new();
     for (field, encoded) in document.data.unwrap_or_default() {

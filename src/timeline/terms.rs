@@ -14,7 +14,7 @@ use crate::lease::schedule::BEYOND_ANY_MAXIMUM;
 use crate::secret::Secret;
 use crate::snapshot::SecretName;
 use crate::timeline::table::span;
-use crate::timeline::{Error, LeaseTerms, Made, Terms, TokenTerms};
+use crate::timeline::{Error, LeaseTerms, Made, Terms, TokenTerms, go_on};
 use crate::vault::{Source, Vault};
 
 /// Asks for all that the forecast needs.
@@ -33,9 +33,7 @@ pub(super) async fn learn(
         else {
             continue;
         };
-        if stop.get() {
-            return Err(Error::Stopped);
-        }
+        go_on(stop)?;
         let found = match vault.role_terms(&token.secret, source).await {
             Ok(role) => LeaseTerms { ttl: role.ttl, renewable: true, longest: Some(role.longest) },
             Err(_) => {

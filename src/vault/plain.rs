@@ -10,6 +10,7 @@ use rustify::endpoint::Endpoint;
 use rustify::enums::{RequestMethod, RequestType, ResponseType};
 use rustify::errors::ClientError;
 use rustify_derive::Endpoint;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
@@ -34,8 +35,22 @@ pub(super) struct ReadPath {
 /// A body of any form at a path. As the library's own requests have it, what they hold would be
 /// copied once more, and left behind.
 pub(super) struct WritePath {
-    pub(super) path: String,
-    pub(super) body: Zeroizing<Vec<u8>>,
+    path: String,
+    body: Zeroizing<Vec<u8>>,
+}
+
+impl WritePath {
+    /// # Errors
+    /// `Ours` where `body` makes no JSON.
+    pub(super) fn of(
+        call: &Call<'_>,
+        path: String,
+        body: &impl Serialize,
+    ) -> Result<Self, Failure> {
+        let body = serde_json::to_vec(body).map(Zeroizing::new);
+        let body = body.map_err(|_| call.failure(Class::Ours, "it makes no JSON"))?;
+        Ok(Self { path, body })
+    }
 }
 
 impl Endpoint for WritePath {

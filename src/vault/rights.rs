@@ -65,6 +65,20 @@ impl Source {
     }
 }
 
+/// What Vault answers for each path.
+pub(super) type Judged = BTreeMap<String, BTreeSet<String>>;
+
+/// What of `answer` may be done: `deny` is none of it.
+pub(super) fn allowed(call: &Call<'_>, answer: Envelope<Judged>) -> Result<Capabilities, Failure> {
+    let Some(mut all) = answer.data else {
+        return Err(call.failure(Class::Again { after: None }, "vault's answer has no `data`"));
+    };
+    for found in all.values_mut() {
+        found.remove("deny");
+    }
+    Ok(all)
+}
+
 impl Vault {
     /// What `token` may do at each of `paths`.
     ///
@@ -82,14 +96,6 @@ impl Vault {
             hidden: Vec::new(),
         };
         let request = ReadCapabilities { paths: paths.into_iter().collect() };
-        let answer: Envelope<BTreeMap<String, BTreeSet<String>>> =
-            self.inner.wire.send(&call, &request).await?;
-        let Some(mut all) = answer.data else {
-            return Err(call.failure(Class::Again { after: None }, "vault's answer has no `data`"));
-        };
-        for found in all.values_mut() {
-            found.remove("deny");
-        }
-        Ok(all)
+        allowed(&call, self.inner.wire.send(&call, &request).await?)
     }
 }

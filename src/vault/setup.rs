@@ -3,20 +3,19 @@
 //! Receives a path, gives what is set there or sets it. Never needed by an agent, whose policy should
 //! not have it; and what is read here is settings only, in which Vault shows no secret.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use rustify_derive::Endpoint;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::agent::event::{Token, TokenTerm};
 use crate::error::{Class, Failure};
 use crate::secret::Secret;
-use crate::vault::answer::{Envelope, Nothing};
+use crate::vault::answer::Nothing;
 use crate::vault::auth::auth_part;
 use crate::vault::error::Operation;
 use crate::vault::plain::{ReadPath, WritePath};
+use crate::vault::rights::allowed;
 use crate::vault::wire::Call;
 use crate::vault::{Capabilities, Vault, names};
 
@@ -93,9 +92,7 @@ impl Vault {
             hidden: password.into_iter().collect(),
         };
         let body = Body { fields, password: password.map(Secret::expose) };
-        let body = serde_json::to_vec(&body).map(Zeroizing::new);
-        let body = body.map_err(|_| call.failure(Class::Ours, "it makes no JSON"))?;
-        let request = WritePath { path, body };
+        let request = WritePath::of(&call, path, &body)?;
         self.inner.wire.send::<_, Nothing>(&call, &request).await.map(drop)
     }
 
@@ -159,16 +156,9 @@ impl Vault {
             token: other.expose().to_owned(),
             paths: paths.into_iter().collect(),
         };
-        let answer: Result<Envelope<BTreeMap<String, BTreeSet<String>>>, Failure> =
-            self.inner.wire.send(&call, &request).await;
+        let answer = self.inner.wire.send(&call, &request).await;
         request.token.zeroize();
-        let Some(mut all) = answer?.data else {
-            return Err(call.failure(Class::Again { after: None }, "vault's answer has no `data`"));
-        };
-        for found in all.values_mut() {
-            found.remove("deny");
-        }
-        Ok(all)
+        allowed(&call, answer?)
     }
 }
 

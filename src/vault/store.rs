@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use vaultrs::api::kv2::requests::ReadSecretMetadataRequest;
-use zeroize::Zeroizing;
 
 use crate::agent::event::Reading;
 use crate::error::{Class, Failure};
@@ -203,9 +202,8 @@ impl Vault {
             hidden: values.collect(),
         };
         let body = Body { data: AsJson(fields), options: Options { cas: version } };
-        let body = serde_json::to_vec(&body).map(Zeroizing::new);
-        let body = body.map_err(|_| call.failure(Class::Ours, "it makes no JSON"))?;
-        self.inner.wire.send::<_, Nothing>(&call, &WritePath { path, body }).await.map(drop)
+        let request = WritePath::of(&call, path, &body)?;
+        self.inner.wire.send::<_, Nothing>(&call, &request).await.map(drop)
     }
 
     /// The names at `place`; those of folders end with a slash.

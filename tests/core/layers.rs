@@ -76,6 +76,7 @@ const FORBIDDEN_IN_DECISIONS: &[&str] = &[
     "nix::",
     "rustix",
     "aws_lc_rs::rand",
+    "Secret::random",
     "async fn",
 ];
 

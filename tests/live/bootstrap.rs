@@ -130,6 +130,23 @@ async fn one_command_sets_up_and_the_next_has_nothing_to_do() {
     assert!(proved.contains("all as it should be"), "{proved}");
 }
 
+/// A server's databases have its roles in common, and a lock in one keeps nobody out of the other.
+#[tokio::test]
+async fn two_databases_of_one_server_are_set_up_at_once() {
+    for _ in 0..4 {
+        let (one, two) = (Site::new().await, Site::new().await);
+        let mut file = two.file().to_string();
+        for group in ["all", "some"] {
+            file = file.replace(&format!("{}-{group}", two.name), &format!("{}-{group}", one.name));
+        }
+        two.bootstrap.write(&serde_json::from_str(&file).unwrap());
+        tokio::join!(one.bootstrap.apply_beside(), two.bootstrap.apply_beside());
+        for site in [one, two] {
+            assert!(site.bootstrap.run(&["bootstrap", "plan"], 0).contains("no change"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn drift_is_named_repaired_and_nothing_else_is_touched() {
     let site = Site::new().await;

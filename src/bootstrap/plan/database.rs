@@ -33,7 +33,8 @@ fn role(plan: &mut Plan, found: &Standing, name: &str, shape: &Shape) {
         // Between the look and this somebody else may have made it.
         let statement = format!(
             "DO $leasehold$ BEGIN CREATE ROLE {name} {words}; \
-             EXCEPTION WHEN duplicate_object THEN ALTER ROLE {name} {words}; END $leasehold$",
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN \
+             ALTER ROLE {name} {words}; END $leasehold$",
             name = quoted(name),
             words = if words.is_empty() { "NOLOGIN".to_owned() } else { words.join(" ") },
         );

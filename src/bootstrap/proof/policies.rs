@@ -6,11 +6,11 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
+use crate::bootstrap::Servers;
 use crate::bootstrap::policy::Rules;
 use crate::bootstrap::proof::{Mending, Report};
 use crate::bootstrap::wanted::Wanted;
-use crate::bootstrap::{Servers, go_on};
-use crate::timeline::Error;
+use crate::timeline::{Error, go_on};
 use crate::vault::Capabilities;
 
 /// Stands for whatever name a rule leaves open.

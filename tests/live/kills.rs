@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::agent::Agent;
 use crate::support::doctor::leaks;
+use crate::support::pace::in_time;
 use crate::support::program::Program;
 use crate::support::proxy::{Proxy, Verdict};
 use crate::support::trial::leases_held;
@@ -135,46 +136,49 @@ fn replaced(world: &World) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn fifty_kills_under_load_are_not_noticed() {
-    let world = World::new(Terms::of("6s", "20s")).await;
-    let config = world.config();
-    let mut dice = dice("fifty_kills_under_load_are_not_noticed");
-    let first = world.start_and_publish(&config).await;
-    let pool = Program::pool(&world, "60").await;
-    drop(first);
+    in_time(async || {
+        let world = World::new(Terms::of("6s", "20s")).await;
+        let config = world.config();
+        let mut dice = dice("fifty_kills_under_load_are_not_noticed");
+        let first = world.start_and_publish(&config).await;
+        let pool = Program::pool(&world, "60").await;
+        drop(first);
 
-    let mut known = BTreeSet::new();
-    let agent = kill_and_start(&world, &config, &mut dice, 600..1800, async || {
-        known.extend(world.login().map(|login| login.user));
-        known.extend(
-            world.journal.all("lease_issued").iter().map(|l| l.text("username").to_owned()),
-        );
-        let lost = world.journal.count("issue_unanswered");
-        // Beside those the agent knows there may be one for each answer that a kill cut off, and
-        // one more that the next start is about to report or adopt.
-        let strangers =
-            world.users().await.into_iter().filter(|user| !known.contains(user)).count();
-        assert!(strangers <= lost + 1, "{strangers} users nobody knows, {lost} answers lost");
+        let mut known = BTreeSet::new();
+        let agent = kill_and_start(&world, &config, &mut dice, 600..1800, async || {
+            known.extend(world.login().map(|login| login.user));
+            known.extend(
+                world.journal.all("lease_issued").iter().map(|l| l.text("username").to_owned()),
+            );
+            let lost = world.journal.count("issue_unanswered");
+            // Beside those the agent knows there may be one for each answer that a kill cut off, and
+            // one more that the next start is about to report or adopt.
+            let strangers =
+                world.users().await.into_iter().filter(|user| !known.contains(user)).count();
+            assert!(strangers <= lost + 1, "{strangers} users nobody knows, {lost} answers lost");
+        })
+        .await;
+
+        // Orphans live for one term; then Vault has the leases that the agent says it holds, all but
+        // one of them replaced and on their way out.
+        eventually("the agent knows every lease", secs(60), async || {
+            let (leases, users) = (world.leases().await, world.users().await);
+            known.extend(world.login().map(|login| login.user));
+            let held = leases_held(&agent).await;
+            let ours = users.iter().all(|user| known.contains(user));
+            (ours && leases.len() == users.len() && leases.len() == held).then_some(())
+        })
+        .await;
+        let held = world.login().unwrap().user;
+        let living = world.users().await.into_iter().filter(|user| *user != held);
+        let replaced = replaced(&world);
+        let spare: Vec<String> = living.filter(|user| !replaced.contains(user)).collect();
+        assert!(spare.len() <= 1, "beside the published one and one about to be: {spare:?}");
+        let said = pool.stop().await;
+        assert_eq!(said.failures, 0, "{:?}", said.texts);
+        drop(agent);
     })
     .await;
-
-    // Orphans live for one term; then Vault has the leases that the agent says it holds, all but
-    // one of them replaced and on their way out.
-    eventually("the agent knows every lease", secs(60), async || {
-        let (leases, users) = (world.leases().await, world.users().await);
-        known.extend(world.login().map(|login| login.user));
-        let held = leases_held(&agent).await;
-        let ours = users.iter().all(|user| known.contains(user));
-        (ours && leases.len() == users.len() && leases.len() == held).then_some(())
-    })
-    .await;
-    let held = world.login().unwrap().user;
-    let living = world.users().await.into_iter().filter(|user| *user != held);
-    let replaced = replaced(&world);
-    let spare: Vec<String> = living.filter(|user| !replaced.contains(user)).collect();
-    assert!(spare.len() <= 1, "beside the published one and one about to be: {spare:?}");
-    let said = pool.stop().await;
-    assert_eq!(said.failures, 0, "{:?}", said.texts);
-    drop(agent);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::pace::in_time;
 use crate::support::program::{Program, judged};
 use crate::support::watch::Watch;
 use crate::support::world::{Terms, World};
@@ -16,57 +17,72 @@ fn the_demo_passes_its_own_checks_for_a_minute() {
 
 #[tokio::test]
 async fn a_login_is_replaced_in_time_by_the_maximum_that_the_agent_learned() {
-    let world = World::new(Terms::of("6s", "20s")).await;
-    let agent = world.start_and_publish(&world.config()).await;
-    let watch = Watch::start(&world, false);
-    // Its connections live for so little that on a busy machine, too, the evidence comes in time
-    // for the whole grace: 8 s after the replacement, the agent reckons.
-    let pool = Program::start(&world, "pool.py", &["--rate", "80", "--max-lifetime", "1.5"]).await;
+    in_time(async || {
+        let world = World::new(Terms::of("6s", "20s")).await;
+        let agent = world.start_and_publish(&world.config()).await;
+        let watch = Watch::start(&world, false);
+        // Its connections live for so little that on a busy machine, too, the evidence comes in time
+        // for the whole grace: 8 s after the replacement, the agent reckons.
+        let pool =
+            Program::start(&world, "pool.py", &["--rate", "80", "--max-lifetime", "1.5"]).await;
 
-    world.journal.wait_count("rotated", 5, secs(110)).await;
-    eventually("the fourth replaced login is refused", secs(40), async || {
-        (watch.known().iter().filter(|known| known.refused.is_some()).count() >= 4).then_some(())
+        world.journal.wait_count("rotated", 5, secs(110)).await;
+        eventually("the fourth replaced login is refused", secs(40), async || {
+            (watch.known().iter().filter(|known| known.refused.is_some()).count() >= 4)
+                .then_some(())
+        })
+        .await;
+
+        let rate = pool.rate();
+        let said = pool.stop().await;
+        assert_eq!(said.failures, 0, "{:?}", said.texts);
+        assert!(rate >= 50.0, "only {rate:.0} queries a second");
+        assert!(world.journal.first("maximum_learned").is_some());
+        assert_eq!(world.journal.count("grace_violated"), 0);
+        assert_eq!(world.journal.count("unconfirmed"), 0);
+        watch.assert_grace(secs(5), secs(10), 4);
+        drop(agent);
     })
     .await;
-
-    let rate = pool.rate();
-    let said = pool.stop().await;
-    assert_eq!(said.failures, 0, "{:?}", said.texts);
-    assert!(rate >= 50.0, "only {rate:.0} queries a second");
-    assert!(world.journal.first("maximum_learned").is_some());
-    assert_eq!(world.journal.count("grace_violated"), 0);
-    assert_eq!(world.journal.count("unconfirmed"), 0);
-    watch.assert_grace(secs(5), secs(10), 4);
-    drop(agent);
 }
 
 #[tokio::test]
 async fn a_login_that_is_still_used_is_kept_to_its_own_end_and_reported() {
-    let world = World::new(Terms::of("6s", "20s")).await;
-    let agent = world.start_and_publish(&world.config()).await;
-    let issued = world.journal.wait(0, "lease_issued", secs(5)).await;
-    let first = world.login().unwrap();
-    let pool = Program::start(&world, "pool.py", &["--rate", "40", "--max-lifetime", "3600"]).await;
+    in_time(async || {
+        let world = World::new(Terms::of("6s", "20s")).await;
+        let agent = world.start_and_publish(&world.config()).await;
+        let issued = world.journal.wait(0, "lease_issued", secs(5)).await;
+        let first = world.login().unwrap();
+        let pool =
+            Program::start(&world, "pool.py", &["--rate", "40", "--max-lifetime", "3600"]).await;
 
-    let rotated = world.journal.wait(0, "rotated", secs(25)).await;
-    let unconfirmed = world.journal.wait(0, "unconfirmed", secs(25)).await;
-    assert_eq!(unconfirmed.text("lease"), issued.text("lease"));
+        let rotated = world.journal.wait(0, "rotated", secs(25)).await;
+        let unconfirmed = world.journal.wait(0, "unconfirmed", secs(25)).await;
+        assert_eq!(unconfirmed.text("lease"), issued.text("lease"));
 
-    // The maximum counts from the issue; the login must be there until shortly before it.
-    let almost = issued.at + secs(18);
-    eventually("the login's own end is near", secs(30), async || {
-        assert!(world.works(&first).await, "ended {:?} after its issue", issued.at.until(now()));
-        (now() >= almost).then_some(())
+        // The maximum counts from the issue; the login must be there until shortly before it.
+        let almost = issued.at + secs(18);
+        eventually("the login's own end is near", secs(30), async || {
+            assert!(
+                world.works(&first).await,
+                "ended {:?} after its issue",
+                issued.at.until(now())
+            );
+            (now() >= almost).then_some(())
+        })
+        .await;
+        let said = pool.said();
+        assert_eq!(said.failures, 0, "{:?}", said.texts);
+        let draining = world.journal.since(0, "draining");
+        assert!(draining.iter().all(|line| line.text("lease") != issued.text("lease")));
+        assert_ne!(rotated.text("username"), first.user);
+        eventually("it ends by itself", secs(10), async || {
+            (!world.works(&first).await).then_some(())
+        })
+        .await;
+        drop((pool, agent));
     })
     .await;
-    let said = pool.said();
-    assert_eq!(said.failures, 0, "{:?}", said.texts);
-    let draining = world.journal.since(0, "draining");
-    assert!(draining.iter().all(|line| line.text("lease") != issued.text("lease")));
-    assert_ne!(rotated.text("username"), first.user);
-    eventually("it ends by itself", secs(10), async || (!world.works(&first).await).then_some(()))
-        .await;
-    drop((pool, agent));
 }
 
 #[tokio::test]

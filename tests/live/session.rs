@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::pace::in_time;
 use crate::support::watch::Watch;
 use crate::support::world::{Terms, World};
 use crate::support::{eventually, now, secs};
@@ -52,23 +53,26 @@ async fn a_revoked_lease_is_replaced_at_the_next_look() {
 
 #[tokio::test]
 async fn a_token_at_its_limit_is_let_go_after_its_leases() {
-    let mut terms = Terms::of("10s", "10m");
-    terms.token = json!({ "token_ttl": "30s", "token_max_ttl": "30s" });
-    let world = World::new(terms).await;
-    let mut config = world.config();
-    config["secrets"]["db"]["confirm"] = json!("none");
-    config["secrets"]["db"]["grace"] = json!("3s");
-    let agent = world.start_and_publish(&config).await;
-    let watch = Watch::start(&world, true);
-    let first = world.journal.wait(0, "lease_issued", secs(5)).await;
+    in_time(async || {
+        let mut terms = Terms::of("10s", "10m");
+        terms.token = json!({ "token_ttl": "30s", "token_max_ttl": "30s" });
+        let world = World::new(terms).await;
+        let mut config = world.config();
+        config["secrets"]["db"]["confirm"] = json!("none");
+        config["secrets"]["db"]["grace"] = json!("3s");
+        let agent = world.start_and_publish(&config).await;
+        let watch = Watch::start(&world, true);
+        let first = world.journal.wait(0, "lease_issued", secs(5)).await;
 
-    let ended = world.journal.wait(0, "session_ended", secs(45)).await;
-    let lease_ended = world.journal.wait(0, "lease_ended", secs(1)).await;
-    assert_eq!(lease_ended.text("lease"), first.text("lease"));
-    assert!(lease_ended.at <= ended.at, "the token went before its lease");
-    assert_eq!(world.journal.count("session_opened"), 2);
-    assert_eq!(world.journal.count("lease_issued"), 2, "one overlapping issue is enough");
-    assert_eq!(watch.failures(), [] as [String; 0]);
-    assert_eq!(world.journal.count("grace_violated"), 0);
-    drop(agent);
+        let ended = world.journal.wait(0, "session_ended", secs(45)).await;
+        let lease_ended = world.journal.wait(0, "lease_ended", secs(1)).await;
+        assert_eq!(lease_ended.text("lease"), first.text("lease"));
+        assert!(lease_ended.at <= ended.at, "the token went before its lease");
+        assert_eq!(world.journal.count("session_opened"), 2);
+        assert_eq!(world.journal.count("lease_issued"), 2, "one overlapping issue is enough");
+        assert_eq!(watch.failures(), [] as [String; 0]);
+        assert_eq!(world.journal.count("grace_violated"), 0);
+        drop(agent);
+    })
+    .await;
 }

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod hook;
 pub mod keeper;
 pub mod manifests;
+pub mod pace;
 pub mod pod;
 pub mod postgres;
 pub mod program;

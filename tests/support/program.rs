@@ -10,23 +10,31 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use super::pace::judged_in_time;
 use super::world::World;
 use super::{eventually, from_servers, now, secs};
 
 /// Runs one of our scripts with this binary; its exit code is the verdict, and what it printed is
 /// given.
 pub fn judged(script: &str, arguments: &[&str]) -> String {
-    let done = Command::new(from_servers("PYTHON"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
-        .args(["--binary", env!("CARGO_BIN_EXE_leasehold")])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stdout).into_owned();
-    let wrong = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{}\n{said}\n{wrong}", done.status);
-    said
+    let run = || {
+        let done = Command::new(from_servers("PYTHON"))
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script))
+            .args(["--binary", env!("CARGO_BIN_EXE_leasehold")])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        match done.status.success() {
+            true => Ok(said),
+            false => {
+                let wrong = String::from_utf8_lossy(&done.stderr);
+                Err(format!("{}\n{said}\n{wrong}", done.status))
+            }
+        }
+    };
+    judged_in_time(run).unwrap_or_else(|failed| panic!("{failed}"))
 }
 
 /// A program that uses the published login through libpq and knows nothing of the agent.

@@ -360,18 +360,21 @@ def main():
     options = parser.parse_args()
     raise_on_signals()
     try:
-        with both(options.venv) as (bao, postgres, _):
+        with both(options.venv) as (bao, postgres, directory):
+            pauses = f"{directory}/pauses"
             found = environment_of(
                 bao, postgres, f"{options.venv}/bin/python", options.node_modules
             )
             command = subprocess.Popen(
-                options.command, env={**os.environ, **found},
+                options.command, env={**os.environ, **found, "LEASEHOLD_TEST_PAUSES": pauses},
                 preexec_fn=dies_with_us(signal.SIGTERM),
             )
             try:
                 code = command.wait()
             finally:
                 end(command, signal.SIGTERM)
+                if os.path.exists(pauses):
+                    sys.stderr.write(open(pauses).read())
         return 128 - code if code < 0 else code
     except Stopped as stopped:
         return 128 + stopped.number

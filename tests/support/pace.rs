@@ -9,13 +9,13 @@ use std::io::Write;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::{LocalSet, spawn_local};
 
 use super::bao::Bao;
-use super::from_servers;
 use super::postgres::{Login, Postgres};
+use super::{from_servers, now};
 
 /// A failed trial with a pause as long as this proves nothing.
 const LONG: Duration = Duration::from_millis(800);
@@ -39,11 +39,11 @@ impl Pace {
                 let (user, password) = (postgres.superuser.clone(), postgres.password().to_owned());
                 let login = Login { user, password };
                 while !ended.load(Ordering::Relaxed) {
-                    let began = Instant::now();
+                    let began = now();
                     tokio::time::sleep(EVERY).await;
                     let _ = postgres.try_login(&login, "postgres").await;
                     let _ = bao.try_ask("GET", "sys/health").await;
-                    let late = began.elapsed().saturating_sub(EVERY);
+                    let late = began.until(now()).saturating_sub(EVERY);
                     longest.fetch_max(late.as_millis().try_into().unwrap(), Ordering::Relaxed);
                 }
             });

@@ -3,7 +3,7 @@
 SECONDS := 30
 TOOLS := tests/support/setup.sh
 # Live tests mostly wait, so more of them run side by side than there are cores.
-TEST_THREADS := 12
+TEST_THREADS := 8
 # Those that keep programs querying run two at a time; `.config/nextest.toml` says the same.
 LOAD := examples:: kills:: recipes:: rotation:: faults::
 SERVED := --lib --bins --test effects --test live

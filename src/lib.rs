@@ -30,19 +30,23 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | vocabulary | [`time`] [`secret`] [`error`] |
-//! | decisions | [`snapshot`] [`lease`] [`agent`] [`render`] [`audit`] |
+//! | vocabulary | [`time`] [`date`] [`secret`] [`error`] [`jwt`] |
+//! | decisions | [`snapshot`] [`lease`] [`agent`] [`render`] [`audit`] [`keyset`] [`rotation`] |
 //! | effects | [`vault`] [`local`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] [`client`] [`supervise`] |
 //! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`online`] [`doctor`] [`bootstrap`] [`import`] [`inventory`] [`cli`] |
 
+pub mod date;
 pub mod error;
+pub mod jwt;
 pub mod secret;
 pub mod time;
 
 pub mod agent;
 pub mod audit;
+pub mod keyset;
 pub mod lease;
 pub mod render;
+pub mod rotation;
 pub mod snapshot;
 
 pub mod client;

@@ -7,6 +7,7 @@ mod dotenv;
 mod dsn;
 mod formats;
 mod json;
+mod keyset;
 mod libpq;
 mod pgbouncer;
 mod template;
@@ -25,6 +26,7 @@ use crate::render::formats::Place;
 use crate::snapshot::{SecretName, Snapshot, Value};
 
 pub use dotenv::Names;
+pub use keyset::Keyset;
 pub use template::Template;
 pub use variables::{try_variables, variables};
 
@@ -93,6 +95,16 @@ pub enum Format {
     /// PgBouncer's `auth_file`, for the credential and those before it.
     Userlist {
         /// A database secret.
+        secret: SecretName,
+    },
+    /// The public keys of a key set, as a JWKS.
+    Jwks {
+        /// A key set.
+        secret: SecretName,
+    },
+    /// The key that signs, as PEM; where only verifying is allowed, the public keys.
+    Pem {
+        /// A key set.
         secret: SecretName,
     },
     /// What a template of the user says.
@@ -193,6 +205,8 @@ fn write(file: &File, values: &[(&SecretName, &Value)]) -> Result<text::Text, Fa
             each(&|text, place, value| pgbouncer::write_databases(text, place, value, alias))?;
         }
         Format::Userlist { .. } => each(&pgbouncer::write_users)?,
+        Format::Jwks { .. } => each(&keyset::write_jwks)?,
+        Format::Pem { .. } => each(&keyset::write_pem)?,
         Format::Dotenv { names, .. } => dotenv::write(&mut text, &file.path, names, values)?,
         Format::Json { .. } => json::write(&mut text, values),
         Format::Yaml { .. } => yaml::write(&mut text, &file.path, values)?,
@@ -214,7 +228,9 @@ impl Format {
             | Self::Pgpass { secret }
             | Self::Dsn { secret }
             | Self::Pgbouncer { secret, .. }
-            | Self::Userlist { secret } => std::slice::from_ref(secret),
+            | Self::Userlist { secret }
+            | Self::Jwks { secret }
+            | Self::Pem { secret } => std::slice::from_ref(secret),
             Self::Template(template) => template.secrets(),
         }
     }

@@ -54,7 +54,10 @@ impl fmt::Debug for Secret {
 pub fn hex(bytes: &[u8]) -> String {
     let digits = |byte: &u8| [byte >> 4, byte & 15];
     let digit = |half| char::from_digit(u32::from(half), 16).unwrap_or_default();
-    bytes.iter().flat_map(digits).map(digit).collect()
+    // It may become a secret: growing, it would leave copies behind.
+    let mut text = String::with_capacity(2 * bytes.len());
+    text.extend(bytes.iter().flat_map(digits).map(digit));
+    text
 }
 
 /// `#[serde(with = "crate::secret::stored")]`: a secret in the state file, the one place where it

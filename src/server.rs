@@ -5,6 +5,7 @@
 //! its share.
 
 pub mod api;
+pub mod jwt;
 pub mod probes;
 pub mod scrape;
 mod socket;
@@ -72,14 +73,16 @@ pub struct Page {
     pub content_type: &'static str,
     /// For the `Allow` header of a 405.
     pub allow: &'static str,
+    /// For the `Cache-Control` header.
+    pub cache_control: &'static str,
     /// The body.
     pub body: String,
 }
 
 impl Page {
-    /// A text as it is.
+    /// A text as it is, which nobody keeps.
     pub fn new(status: StatusCode, content_type: &'static str, body: String) -> Self {
-        Self { status, content_type, allow: "", body }
+        Self { status, content_type, allow: "", cache_control: "no-store", body }
     }
 
     /// A line of text.
@@ -413,7 +416,7 @@ async fn response(
     *response.status_mut() = page.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(page.cache_control));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if page.status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static(page.allow));

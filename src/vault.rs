@@ -10,6 +10,7 @@ mod auth;
 mod certificate;
 mod error;
 mod folder;
+mod keyset;
 mod kv;
 mod leases;
 mod listing;
@@ -38,6 +39,7 @@ use crate::secret::Secret;
 
 pub use auth::credential_file;
 pub use certificate::{CERTIFICATE_FIELDS, CertificateRequest};
+pub use keyset::{KeysetPlace, Versioned};
 pub use listing::LeaseTimes;
 pub use rights::{Capabilities, Right};
 pub use roles::RoleTerms;
@@ -206,7 +208,7 @@ pub type Observer = Arc<dyn Fn(&'static str, &'static str, Duration) + Send + Sy
 /// A connection to one Vault; cheap to clone.
 ///
 /// Its requests are in `login`, `auth` and `wrapping` (tokens), `leases` and `listing`, `kv`, `plain`
-/// and `static_role`, `certificate`, `setup` and `store`.
+/// and `static_role`, `certificate`, `setup`, `store` and `keyset`.
 #[derive(Clone)]
 pub struct Vault {
     inner: Arc<Inner>,

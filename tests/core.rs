@@ -8,6 +8,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[path = "core/keysets.rs"]
+mod keysets;
 #[path = "core/layers.rs"]
 mod layers;
 #[path = "core/properties.rs"]

@@ -47,16 +47,19 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
     Ok(token)
 }
 
+/// The token that `headers` show. Of two, which one counts would be a guess.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let (Some(only), None) = (all.next(), all.next()) else { return None };
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
 /// Whether `headers` show `token`.
 pub(super) fn shown(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
     // Of the same length, whatever was sent.
     let hash = |text: &str| digest(&SHA256, text.as_bytes());
-    given.is_some_and(|given| {
+    bearer(headers).is_some_and(|given| {
         verify_slices_are_equal(hash(given).as_ref(), hash(token).as_ref()).is_ok()
     })
 }
@@ -81,6 +84,11 @@ mod tests {
             assert_eq!(shown(&headers, token), expected, "{value}");
         }
         assert!(!shown(&HeaderMap::new(), token));
+        let mut two = HeaderMap::new();
+        for value in ["Bearer 0123456789abcdef", "Bearer other"] {
+            two.append(AUTHORIZATION, value.parse().unwrap());
+        }
+        assert!(!shown(&two, token));
     }
 
     #[test]

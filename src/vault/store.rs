@@ -72,7 +72,7 @@ struct Names {
 }
 
 /// Fields as JSON.
-struct AsJson<'a>(&'a Fields);
+pub(super) struct AsJson<'a>(pub(super) &'a Fields);
 
 impl Serialize for AsJson<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
@@ -93,8 +93,8 @@ impl Serialize for AsJson<'_> {
 }
 
 #[derive(serde::Serialize)]
-struct Body<'a> {
-    data: AsJson<'a>,
+struct Body<T> {
+    data: T,
     options: Options,
 }
 
@@ -191,17 +191,29 @@ impl Vault {
         fields: &Fields,
         version: u64,
     ) -> Result<(), Failure> {
-        let path = names::path("path", &format!("{}/data/{}", place.mount, place.path))?;
         let values = fields.values().map(|field| match field {
             Field::Text(value) | Field::Json(value) => value,
         });
+        self.write(token, place, values.collect(), AsJson(fields), version).await
+    }
+
+    /// The same of any data. No message may repeat what is `hidden` in it.
+    pub(super) async fn write(
+        &self,
+        token: &Secret,
+        place: &Place,
+        hidden: Vec<&Secret>,
+        data: impl Serialize,
+        version: u64,
+    ) -> Result<(), Failure> {
+        let path = names::path("path", &format!("{}/data/{}", place.mount, place.path))?;
         let call = Call {
             operation: Operation::Configure,
             doing: format!("write `{path}`"),
             token: Some(token),
-            hidden: values.collect(),
+            hidden,
         };
-        let body = Body { data: AsJson(fields), options: Options { cas: version } };
+        let body = Body { data, options: Options { cas: version } };
         let request = WritePath::of(&call, path, &body)?;
         self.inner.wire.send::<_, Nothing>(&call, &request).await.map(drop)
     }

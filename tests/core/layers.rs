@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-const VOCABULARY: &[&str] = &["time", "secret", "error"];
-const DECISIONS: &[&str] = &["snapshot", "lease", "agent", "render", "audit"];
+const VOCABULARY: &[&str] = &["time", "date", "secret", "error", "jwt"];
+const DECISIONS: &[&str] = &["snapshot", "lease", "agent", "render", "audit", "keyset", "rotation"];
 const EFFECTS: &[&str] = &[
     "vault",
     "local",
@@ -48,9 +48,9 @@ const BETWEEN_EFFECTS: &[(&str, &str)] = &[
 ];
 
 /// Modules that may read the text of a secret. `snapshot` makes a keyed hash of it, by which a value
-/// is known again; `local` looks whether what it read is a number.
+/// is known again; `local` looks whether what it read is a number; `jwt` signs and verifies by it.
 const EXPOSERS: &[&str] =
-    &["secret", "snapshot", "render", "vault", "local", "postgres", "state", "supervise"];
+    &["secret", "jwt", "snapshot", "render", "vault", "local", "postgres", "state", "supervise"];
 
 /// Modules that may start a task. In `postgres` it is what is under way before a command or after
 /// it; both end with the `Database` that holds them.
@@ -77,6 +77,7 @@ const FORBIDDEN_IN_DECISIONS: &[&str] = &[
     "rustix",
     "aws_lc_rs::rand",
     "Secret::random",
+    "jwt::generate",
     "async fn",
 ];
 

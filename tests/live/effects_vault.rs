@@ -2,6 +2,7 @@
 //! not do on demand.
 
 mod database;
+mod keysets;
 mod kv;
 mod namespaces;
 mod plain;

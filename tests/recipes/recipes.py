@@ -387,7 +387,9 @@ def kept(row, rotations):
     """Whether a recipe did what its section says."""
     if row.promise == STALE:
         return row.queries > 0 and len(row.users) == 1
-    moved = row.queries > 0 and len(row.users) >= (row.logins or rotations + 1)
+    # Logins come and go while a program starts again.
+    logins = row.logins or (2 if row.promise == GAP else rotations + 1)
+    moved = row.queries > 0 and len(row.users) >= logins
     if row.promise == FEW:
         return moved and row.failures * 100 <= FEW_OF_HUNDRED * row.queries
     return moved and (row.promise == GAP or (row.failures == 0 and row.slowest < SLOWEST))

@@ -14,6 +14,7 @@ mod help;
 mod import;
 mod init;
 mod inventory;
+mod jwt;
 mod refresh;
 mod rehearse;
 mod run;
@@ -93,6 +94,9 @@ enum Command {
     /// Look whether every secret has somebody and something that rotates it
     #[command(subcommand)]
     Inventory(InventoryCommand),
+    /// Make the key set of a service's tokens and rotate its keys by hand, straight in Vault
+    #[command(subcommand)]
+    Jwt(JwtCommand),
     /// Print what a configuration may have, or how one is understood
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -225,6 +229,53 @@ enum InventoryCommand {
     /// Print what of the inventory is automated; fails while tier 1 is not
     #[command(after_help = help::INVENTORY)]
     Check(InventoryArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum JwtCommand {
+    /// Make the key set, from the secret that a service signs with so far or from a new key
+    #[command(after_help = help::JWT)]
+    Bootstrap {
+        #[command(flatten)]
+        set: JwtArguments,
+        /// The file with that secret; its tokens stay valid. Symmetric algorithms only
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        secret_file: Option<PathBuf>,
+    },
+    /// Begin a rotation: a new key is made and shown to who verifies
+    #[command(after_help = help::JWT)]
+    Initiate(JwtArguments),
+    /// Have the new key sign, once everybody who verifies knows it
+    #[command(after_help = help::JWT)]
+    Promote(JwtArguments),
+    /// End the rotation, once nobody signs with the old key any more
+    #[command(after_help = help::JWT)]
+    Complete(JwtArguments),
+    /// Take away old keys of which no token can be alive
+    #[command(after_help = help::JWT)]
+    Cleanup(JwtArguments),
+    /// Give the rotation up that is open: the key before signs on, or again
+    #[command(after_help = help::JWT)]
+    Abort(JwtArguments),
+    /// Go on with a key set that was written by hand or restored
+    #[command(after_help = help::JWT)]
+    Resume(JwtArguments),
+    /// Show every key, and what is waited for
+    #[command(after_help = help::JWT)]
+    Status(JwtArguments),
+    /// Say what the controller would do next, and when
+    #[command(after_help = help::JWT)]
+    Plan(JwtArguments),
+}
+
+#[derive(Args, Debug)]
+struct JwtArguments {
+    /// The controller's file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: PathBuf,
+    /// Which of its key sets; needed where there are several
+    #[arg(long, value_name = "NAME")]
+    keyset: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -555,6 +606,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, environment: &Environ
         }
         Ok(Command::Import(arguments)) => import::import(&arguments, environment),
         Ok(Command::Inventory(InventoryCommand::Check(arguments))) => inventory::check(&arguments),
+        Ok(Command::Jwt(command)) => jwt::jwt(&command, environment),
         Ok(Command::Config(command)) => config::config(&command, environment),
         Ok(Command::Completions { shell }) => teach::completions(shell),
         Ok(Command::Man { dir }) => teach::man(dir.as_deref()),

@@ -5,6 +5,7 @@
 //! environment is handed in.
 
 pub mod bootstrap;
+pub mod controller;
 pub mod environment;
 mod expand;
 pub mod inventory;

@@ -4,7 +4,6 @@
 //! automated. Never looks at the secrets themselves, nor asks whether what it reads is so.
 
 mod json;
-pub mod schedule;
 mod table;
 
 use std::time::Duration;

@@ -33,7 +33,7 @@
 //! | vocabulary | [`time`] [`date`] [`secret`] [`error`] [`jwt`] |
 //! | decisions | [`snapshot`] [`lease`] [`agent`] [`render`] [`audit`] [`keyset`] [`rotation`] |
 //! | effects | [`vault`] [`local`] [`postgres`] [`state`] [`publish`] [`watch`] [`notice`] [`process`] [`metrics`] [`logs`] [`server`] [`client`] [`supervise`] |
-//! | input and wiring | [`config`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`online`] [`doctor`] [`bootstrap`] [`import`] [`inventory`] [`cli`] |
+//! | input and wiring | [`config`] [`controller`] [`driver`] [`app`] [`timeline`] [`rehearsal`] [`online`] [`doctor`] [`bootstrap`] [`import`] [`inventory`] [`cli`] |
 
 pub mod date;
 pub mod error;
@@ -67,6 +67,7 @@ pub mod app;
 pub mod bootstrap;
 pub mod cli;
 pub mod config;
+pub mod controller;
 pub mod doctor;
 pub mod driver;
 pub mod import;

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 
+use crate::date::Now;
 use crate::error::Failure;
 use crate::secret::Secret;
 
@@ -245,6 +246,11 @@ impl Vault {
 }
 
 impl Vault {
+    /// The present, by the clock of this machine and by that of Vault, as its last answer told it.
+    pub fn present(&self) -> Now {
+        self.inner.wire.present()
+    }
+
     /// What became of TLS files that changed, told once for each change: `Ok` when new connections
     /// use them, else why they still use those before.
     pub fn tls_files(&self) -> Option<Result<(), Failure>> {

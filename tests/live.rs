@@ -31,6 +31,7 @@ mod live {
     mod image;
     mod import;
     mod init;
+    mod jwt;
     mod kills;
     mod logins;
     mod manifests;

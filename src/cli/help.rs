@@ -80,6 +80,27 @@ Examples:
   leasehold stop
   leasehold stop --timeout 2m";
 
+/// For `jwt`.
+pub(super) const JWT: &str = "\
+Each prints one JSON document. What is written is written by check-and-set: beside a controller, or
+somebody else with these commands, nothing is done twice. VAULT_TOKEN or BAO_TOKEN stands above
+`vault.auth` of the file.
+
+Examples:
+  leasehold jwt bootstrap --config controller.yaml
+  leasehold jwt bootstrap --config controller.yaml --secret-file jwt-secret
+  leasehold jwt initiate --config controller.yaml --keyset novacore
+  leasehold jwt promote --config controller.yaml
+  leasehold jwt complete --config controller.yaml
+  leasehold jwt cleanup --config controller.yaml
+  leasehold jwt abort --config controller.yaml
+  leasehold jwt resume --config controller.yaml
+  leasehold jwt status --config controller.yaml | jq .keys
+  leasehold jwt plan --config controller.yaml
+
+Exit status: 0 done, 64 wrong command line, 69 Vault does not answer, 75 the set does not allow it now,
+77 Vault refuses, 78 wrong configuration, or a set that a person has to look at.";
+
 /// For `check`.
 pub(super) const CHECK: &str = "\
 Examples:

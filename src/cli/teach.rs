@@ -27,7 +27,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Beside a service", &["run", "init", "exec", "health"]),
     ("Ask a running agent", &["status", "wait", "refresh", "stop"]),
     ("Before it goes live", &["check", "rehearse"]),
-    ("Set up what it needs", &["vault", "import", "inventory"]),
+    ("Set up what it needs", &["vault", "import", "inventory", "jwt"]),
     ("When something is left behind", &["doctor"]),
     ("About this program", &["config", "completions", "man"]),
 ];

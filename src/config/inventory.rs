@@ -7,11 +7,14 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use crate::config::environment::Environment;
 use crate::config::keys::{Keys, Otherwise, Takes, key, keys};
 use crate::config::raw::{Reading, Section, shown};
 use crate::config::{ConfigError, tree_of};
-use crate::inventory::{Driver, Entry, Inventory, Policy, TIERS, schedule};
+use crate::inventory::{Driver, Entry, Inventory, Policy, TIERS};
+use crate::rotation::Cron;
 
 /// A longer name is a mistake.
 const LONGEST_NAME: usize = 128;
@@ -97,7 +100,8 @@ fn tier(section: &Section<'_>) -> Option<u8> {
 fn policy(section: &Section<'_>) -> Policy {
     let max_age = section.duration("max_age", Duration::from_secs(1));
     let schedule = section.text("schedule");
-    if let Some(problem) = schedule.as_deref().and_then(schedule::problem) {
+    let cron = schedule.as_deref().map(|text| Cron::new(text, TimeZone::UTC));
+    if let Some(Err(problem)) = cron {
         let hint = "minute, hour, day of the month, month, day of the week, as `0 0 1 */3 *`";
         section.problem("schedule", problem, hint);
     }
@@ -157,7 +161,7 @@ mod tests {
             "secrets.a.driver: unknown word: `databse`\n    hint: did you mean `database`?",
             "secrets.a.tier: missing",
             "secrets.b.tier: must be from 1 to 3",
-            "secrets.b.policy.schedule: has 1 fields, not 5",
+            "secrets.b.policy.schedule: it must have five fields",
             "secrets.b.policy.max_age: not a duration: `soon`",
             "secrets.c d: cannot be a secret's name: `c d`",
             "secrets.e.ower: unknown key\n    hint: did you mean `owner`?",

@@ -28,7 +28,7 @@ pub fn key(algorithm: Algorithm) -> Result<Key, Failure> {
         Algorithm::RS256 => rsa(),
         Algorithm::HS256 | Algorithm::HS512 => shared_secret(algorithm),
     };
-    drawn.map_err(|Unusable| no_randomness(algorithm))?.proven()
+    drawn.map_err(|Unusable| no_randomness(&format!("make a key for {algorithm}")))?.proven()
 }
 
 /// A secret that a service has signed with so far, as a key: its tokens stay valid.
@@ -57,8 +57,8 @@ pub fn imported(algorithm: Algorithm, secret: Secret) -> Result<Key, Failure> {
         let hint = "have a new key made; tokens of this secret end with it";
         return refuse(&format!("it is shorter than {least} bytes"), hint);
     }
-    let key = random_kid().and_then(|kid| Key::shared(kid, algorithm, secret));
-    key.map_err(|Unusable| no_randomness(algorithm))?.proven()
+    let key = random_name().and_then(|kid| Key::shared(kid, algorithm, secret));
+    key.map_err(|Unusable| no_randomness(&format!("make a key for {algorithm}")))?.proven()
 }
 
 fn ed25519() -> Result<Key, Unusable> {
@@ -99,17 +99,24 @@ fn rsa() -> Result<Key, Unusable> {
 
 /// 64 bytes in hexadecimal, which as a text is the key.
 fn shared_secret(algorithm: Algorithm) -> Result<Key, Unusable> {
-    Key::shared(random_kid()?, algorithm, Secret::new(hex(&*random::<64>()?)))
+    Key::shared(random_name()?, algorithm, Secret::new(hex(&*random::<64>()?)))
+}
+
+/// A name for a key set, which no other ever had.
+///
+/// # Errors
+/// `Ours` where the system has no randomness.
+pub fn set_id() -> Result<String, Failure> {
+    random_name().map_err(|Unusable| no_randomness("make a name for a key set"))
 }
 
 /// A name that tells nothing of its key: by a hash of a secret one could try guesses.
-fn random_kid() -> Result<String, Unusable> {
+fn random_name() -> Result<String, Unusable> {
     Ok(text(&*random::<16>()?))
 }
 
-fn no_randomness(algorithm: Algorithm) -> Failure {
-    let text = format!("make a key for {algorithm}: the system's randomness gives none");
-    Failure::new(Class::Ours, text)
+fn no_randomness(doing: &str) -> Failure {
+    Failure::new(Class::Ours, format!("{doing}: the system's randomness gives none"))
 }
 
 fn random<const LENGTH: usize>() -> Result<Zeroizing<[u8; LENGTH]>, Unusable> {

@@ -56,7 +56,7 @@ impl fmt::Display for Missing {
                 write!(f, "three keys are in use; the oldest leaves at {date}")
             }
             Self::Room(None) => write!(f, "three keys are in use"),
-            Self::Promotion => write!(f, "the new key does not sign yet"),
+            Self::Promotion => write!(f, "the new key does not sign yet: it has to be promoted"),
             Self::Propagation(date) => write!(f, "the set before may be in use until {date}"),
             Self::Agents(known, expected) => {
                 write!(f, "{known} agents are known, {expected} are expected")

@@ -307,5 +307,8 @@ fn each_reason_is_told_in_words() {
         assert_eq!(missing.to_string(), text);
     }
     let both = Refused::Blocked(vec![Missing::Promotion, Missing::Room(None)]);
-    assert_eq!(both.to_string(), "the new key does not sign yet; three keys are in use");
+    assert_eq!(
+        both.to_string(),
+        "the new key does not sign yet: it has to be promoted; three keys are in use"
+    );
 }

@@ -99,6 +99,21 @@ pub enum Step {
     Destroy(Vec<u64>),
 }
 
+impl Step {
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Initiate(_) => "initiate",
+            Self::Promote(_) => "promote",
+            Self::Complete(_) => "complete",
+            Self::Cleanup(_) => "cleanup",
+            Self::Forget(_) => "forget",
+            Self::Skip(_) => "skip",
+            Self::Destroy(_) => "destroy",
+        }
+    }
+}
+
 /// What a look came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {

@@ -3,14 +3,16 @@
 //! Receives a typed request, gives the parsed answer or a classed [`Failure`]. Adds token,
 //! namespace, time-outs and bounds to each; never shows what it sent or received.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, Url};
 use rustify::endpoint::Endpoint;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use crate::date::{Date, Now};
 use crate::error::{Class, Failure, chain};
 use crate::secret::Secret;
 use crate::time::{Clock, Moment};
@@ -24,12 +26,17 @@ const MAX_BODY: usize = 1024 * 1024;
 /// A longer `Retry-After` is not believed: it would be an outage by header.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// No answer has told the time yet.
+const UNHEARD: i64 = i64::MIN;
+
 /// The way to one Vault.
 pub(super) struct Wire {
     address: String,
     namespace: Option<HeaderValue>,
     clients: tls::Clients,
     clock: Clock,
+    /// How far Vault's calendar is ahead of our scale of moments, in milliseconds.
+    ahead: AtomicI64,
     observer: Observer,
 }
 
@@ -74,6 +81,7 @@ impl Wire {
             clients: tls::Clients::new(&address, settings)?,
             address,
             clock: Clock::resume(None),
+            ahead: AtomicI64::new(UNHEARD),
             observer,
         })
     }
@@ -85,6 +93,20 @@ impl Wire {
     /// What the wall clock shows, since 1970.
     pub(super) fn wall(&self) -> Duration {
         Duration::from_micros(self.clock.wall_micros(self.clock.now()))
+    }
+
+    /// The present by our clock and by that of Vault, as the last answer told it, to the second.
+    pub(super) fn present(&self) -> Now {
+        let own = i64::try_from(self.wall().as_millis()).map_or(i64::MAX, |millis| millis);
+        let own = Date::from_millis(own);
+        match self.ahead.load(Ordering::Relaxed) {
+            UNHEARD => Now::of(own, own),
+            ahead => Now::of(own, Date::from_millis(ahead.saturating_add(self.millis()))),
+        }
+    }
+
+    fn millis(&self) -> i64 {
+        i64::try_from(self.clock.now().as_micros() / 1000).unwrap_or(i64::MAX)
     }
 
     pub(super) fn address(&self) -> &str {
@@ -178,6 +200,10 @@ impl Wire {
             .and_then(|text| text.trim().parse().ok())
             .map(|count| Duration::from_secs(count).min(MAX_RETRY_AFTER));
         let location = header(LOCATION).map(str::to_owned);
+        if let Some(told) = header(DATE).and_then(|text| jiff::fmt::rfc2822::parse(text).ok()) {
+            let ahead = Date::from(told.timestamp()).as_millis().saturating_sub(self.millis());
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
         let status = response.status().as_u16();
         Ok(Reply { status, retry_after, location, body: bounded(&mut response).await })
     }

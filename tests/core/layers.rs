@@ -23,6 +23,7 @@ const EFFECTS: &[&str] = &[
 ];
 const WIRING: &[&str] = &[
     "config",
+    "controller",
     "driver",
     "app",
     "timeline",

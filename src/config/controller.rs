@@ -136,12 +136,7 @@ fn path(section: &Section<'_>, key: &str) -> Option<String> {
 }
 
 fn schedule(section: &Section<'_>) -> Schedule {
-    let zone = section.text("timezone").unwrap_or_else(|| "UTC".to_owned());
-    let zone = TimeZone::get(&zone).unwrap_or_else(|_| {
-        let text = format!("not a time zone: `{}`", shown(&zone));
-        section.problem("timezone", text, "a name of the IANA list, as `Europe/Berlin` or `UTC`");
-        TimeZone::UTC
-    });
+    let zone = zone(section);
     let cron = |key: &str| {
         let cron = Cron::new(&section.text(key)?, zone.clone());
         cron.map_err(|problem| {
@@ -152,6 +147,19 @@ fn schedule(section: &Section<'_>) -> Schedule {
     };
     let (initiate, complete, cleanup) = (cron("initiate"), cron("complete"), cron("cleanup"));
     Schedule { initiate, complete, cleanup }
+}
+
+/// The zone by its name; UTC needs no list of zones, which an image may not have.
+fn zone(section: &Section<'_>) -> TimeZone {
+    let Some(name) = section.text("timezone").filter(|name| name != "UTC") else {
+        return TimeZone::UTC;
+    };
+    TimeZone::get(&name).unwrap_or_else(|_| {
+        let text = format!("not a time zone that is known here: `{}`", shown(&name));
+        let hint = "`UTC`, or a name of `/usr/share/zoneinfo`, as `Europe/Berlin`";
+        section.problem("timezone", text, hint);
+        TimeZone::UTC
+    })
 }
 
 #[cfg(test)]
@@ -200,7 +208,7 @@ mod tests {
             "keysets.App.min_age: must not be longer than `rotate_at`",
             "keysets.b.mount: not a path in Vault",
             "keysets.b.schedule.initiate: it must have five fields",
-            "keysets.b.schedule.timezone: not a time zone: `Nowhere`",
+            "keysets.b.schedule.timezone: not a time zone that is known here: `Nowhere`",
             "keysets.c.path: missing",
         ] {
             assert!(error.contains(wanted), "{wanted}\n{error}");

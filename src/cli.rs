@@ -238,7 +238,8 @@ enum JwtCommand {
     Bootstrap {
         #[command(flatten)]
         set: JwtArguments,
-        /// The file with that secret; its tokens stay valid. Symmetric algorithms only
+        /// The file with that secret; its tokens stay valid where they name no `kid`. Symmetric
+        /// algorithms only
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         secret_file: Option<PathBuf>,
     },

@@ -260,5 +260,26 @@ fn tree_of(path: &Path) -> Result<tree::Node, ConfigError> {
     tree::parse(&text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })
 }
 
+/// What `read` makes of the file at `path`, which says which Vault is meant, and what deserves a look;
+/// Vault's own variables stand above the file.
+fn of_vault<T>(
+    path: &Path,
+    environment: &Environment,
+    keys: &'static keys::Keys,
+    read: impl FnOnce(&raw::Section<'_>) -> Option<T>,
+) -> Result<(T, Vec<String>), ConfigError> {
+    let mut tree = tree_of(path)?;
+    let mut problems = problem::Problems::default();
+    overlay::vault(&mut tree, environment, &mut problems);
+    let reading =
+        raw::Reading { problems: RefCell::new(problems), environment, files: RefCell::default() };
+    let found = read(&raw::Section::open(&reading, "", Some(&tree), keys));
+    let (problems, warnings) = reading.problems.into_inner().finish();
+    match found {
+        Some(found) if problems.is_empty() => Ok((found, warnings)),
+        _ => Err(ConfigError::Invalid { path: path.to_owned(), problems }),
+    }
+}
+
 #[cfg(test)]
 mod tests;

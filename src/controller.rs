@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use crate::date::{Date, Now};
 use crate::error::{Class, Failure};
 use crate::jwt::Algorithm;
-use crate::keyset::{Agents, Done, Manifest, Policy, Refused, Trigger, Who};
-use crate::rotation::{self, Found, Plan, Schedule, Step, View};
+use crate::keyset::{Agents, Done, Manifest, Missing, Policy, Refused, Trigger, Who};
+use crate::rotation::{self, Found, Plan, Schedule, Trouble, View};
 use crate::secret::Secret;
 use crate::vault::{KeysetPlace, Vault};
 
-pub use answers::{cleaned, completed, initiated, problem, status, waits};
+pub use answers::{advice, cleaned, completed, initiated, problem, status, waits};
 
 /// A key set of the configuration.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ pub enum Halt {
     /// The set does not allow it now.
     Refused(Refused),
     /// A person has to look first.
-    Trouble(rotation::Trouble),
+    Trouble(Trouble),
 }
 
 impl From<Failure> for Halt {
@@ -75,6 +75,12 @@ impl From<Failure> for Halt {
 impl From<Refused> for Halt {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)
+    }
+}
+
+impl From<Trouble> for Halt {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
     }
 }
 
@@ -105,42 +111,14 @@ impl Controller<'_> {
                 true => None,
                 false => vault.material(token, &set.place, version).await.ok().flatten(),
             };
-            stored.insert(version, made.map(|material| Date::from(material.created_at)));
+            stored.insert(version, made.map(|material| material.created_at));
         }
         Ok(Seen { found, stored })
     }
 
     /// The step that is due by the schedule.
     pub fn plan(&self, seen: &Seen) -> Plan {
-        let Seen { found, stored } = seen;
-        let view = View { found, stored, agents: self.agents, memory: None };
-        rotation::plan(&view, &self.set.policy, &self.set.schedule, self.now())
-    }
-
-    /// Does a step of a plan; whether there is another manifest now.
-    ///
-    /// # Errors
-    /// As Vault's requests. What was begun is there, and goes on with the next plan.
-    pub async fn perform(&self, seen: &Seen, step: Step) -> Result<bool, Failure> {
-        match step {
-            Step::Initiate(_) => match self.initiate_on(seen, Trigger::Schedule).await {
-                Ok(manifest) => Ok(manifest.is_some()),
-                Err(Halt::Failed(failure)) => Err(failure),
-                // It has changed since it was planned.
-                Err(Halt::Refused(_) | Halt::Trouble(_)) => Ok(false),
-            },
-            Step::Promote(done) | Step::Complete(done) | Step::Cleanup(done) => {
-                self.write(&done).await
-            }
-            Step::Forget(done) => self.write_manifest(&done.manifest).await,
-            Step::Skip(manifest) => self.write_manifest(&manifest).await,
-            Step::Destroy(versions) => {
-                for version in versions {
-                    self.vault.destroy_material(self.token, &self.set.place, version).await?;
-                }
-                Ok(false)
-            }
-        }
+        rotation::plan(&self.view(seen), &self.set.policy, &self.set.schedule, self.now())
     }
 
     /// Begins a rotation by hand.
@@ -150,7 +128,7 @@ impl Controller<'_> {
     pub async fn initiate(&self) -> Result<Manifest, Halt> {
         for _ in 0..LOOKS {
             let seen = self.look().await?;
-            if let Some(manifest) = self.initiate_on(&seen, Trigger::Operator).await? {
+            if let Some(manifest) = self.initiate_on(&seen).await? {
                 return Ok(manifest);
             }
         }
@@ -187,10 +165,10 @@ impl Controller<'_> {
     /// Where there is none that could be gone on with, or Vault's failure.
     pub async fn resume(&self) -> Result<Manifest, Halt> {
         let seen = self.look().await?;
-        let Err(Halt::Trouble(rotation::Trouble::Gap { found, .. })) = self.sound(&seen) else {
-            return self.sound(&seen);
+        let (found, manifest) = match (self.sound(&seen), &seen.found) {
+            (Err(Trouble::Gap { found, .. }), Found::There(_, manifest)) => (found, manifest),
+            (sound, _) => return Ok(sound?.clone()),
         };
-        let Found::There(_, manifest) = &seen.found else { return self.sound(&seen) };
         let last = seen.stored.keys().max().copied().unwrap_or_default();
         let next = manifest.resume(found, manifest.mark.epoch, last);
         if self.write_manifest(&next).await? { Ok(next) } else { Err(self.busy().into()) }
@@ -203,11 +181,12 @@ impl Controller<'_> {
     /// Where there is trouble, or Vault's failure.
     pub async fn cleanup(&self) -> Result<(Manifest, Vec<u64>, Option<Date>), Halt> {
         for _ in 0..LOOKS {
-            let manifest = self.sound(&self.look().await?)?;
-            let (done, missing) = manifest.cleanup(self.who(Trigger::Operator));
-            let until = missing.iter().filter_map(crate::keyset::Missing::until).max();
+            let seen = self.look().await?;
+            let manifest = self.sound(&seen)?;
+            let (done, missing) = manifest.cleanup(self.who());
+            let until = missing.iter().filter_map(Missing::until).max();
             if done.versions.is_empty() {
-                return Ok((manifest, Vec::new(), until));
+                return Ok((manifest.clone(), Vec::new(), until));
             }
             if self.write(&done).await? {
                 return Ok((done.manifest, done.versions, until));
@@ -220,13 +199,13 @@ impl Controller<'_> {
     ///
     /// # Errors
     /// Why not.
-    pub fn sound(&self, seen: &Seen) -> Result<Manifest, Halt> {
-        match (self.plan(seen).trouble, &seen.found) {
-            (None, Found::There(_, manifest)) => Ok(manifest.as_ref().clone()),
-            (None, Found::Absent) => Err(Halt::Trouble(rotation::Trouble::Absent)),
-            (None, Found::Deleted) => Err(Halt::Trouble(rotation::Trouble::Deleted)),
-            (Some(trouble), _) => Err(Halt::Trouble(trouble)),
-        }
+    pub fn sound<'a>(&'a self, seen: &'a Seen) -> Result<&'a Manifest, Trouble> {
+        rotation::sound(&self.view(seen), &self.set.policy, self.now())
+    }
+
+    fn view<'a>(&'a self, seen: &'a Seen) -> View<'a> {
+        let Seen { found, stored } = seen;
+        View { found, stored, agents: self.agents, memory: None }
     }
 
     /// Writes what `transition` gives; who was second looks again.
@@ -235,8 +214,8 @@ impl Controller<'_> {
         transition: impl Fn(&Manifest, Who<'_>) -> Result<Done, Refused>,
     ) -> Result<Manifest, Halt> {
         for _ in 0..LOOKS {
-            let manifest = self.sound(&self.look().await?)?;
-            let done = transition(&manifest, self.who(Trigger::Operator))?;
+            let seen = self.look().await?;
+            let done = transition(self.sound(&seen)?, self.who())?;
             if self.write(&done).await? {
                 return Ok(done.manifest);
             }
@@ -244,8 +223,13 @@ impl Controller<'_> {
         Err(self.busy().into())
     }
 
-    fn who(&self, by: Trigger) -> Who<'_> {
-        Who { by, policy: &self.set.policy, agents: self.agents, now: self.now() }
+    fn who(&self) -> Who<'_> {
+        Who {
+            by: Trigger::Operator,
+            policy: &self.set.policy,
+            agents: self.agents,
+            now: self.now(),
+        }
     }
 
     fn now(&self) -> Now {

@@ -10,4 +10,4 @@ mod plan;
 mod tests;
 
 pub use cron::Cron;
-pub use plan::{Found, Memory, Plan, Schedule, Step, Trouble, View, plan};
+pub use plan::{Found, Memory, Plan, Schedule, Step, Trouble, View, plan, sound};

@@ -19,16 +19,16 @@ use crate::vault::credential_file;
 
 /// Does it.
 pub(super) fn jwt(command: &JwtCommand, environment: &Environment) -> Exit {
-    let arguments = match command {
-        JwtCommand::Bootstrap { set, .. }
-        | JwtCommand::Initiate(set)
+    let (arguments, secret_file) = match command {
+        JwtCommand::Bootstrap { set, secret_file } => (set, secret_file.as_deref()),
+        JwtCommand::Initiate(set)
         | JwtCommand::Promote(set)
         | JwtCommand::Complete(set)
         | JwtCommand::Cleanup(set)
         | JwtCommand::Abort(set)
         | JwtCommand::Resume(set)
         | JwtCommand::Status(set)
-        | JwtCommand::Plan(set) => set,
+        | JwtCommand::Plan(set) => (set, None),
     };
     let file = match config::controller::load(&arguments.config, environment) {
         Ok(file) => file,
@@ -36,18 +36,7 @@ pub(super) fn jwt(command: &JwtCommand, environment: &Environment) -> Exit {
     };
     run(async |_| {
         let set = chosen(&file.keysets, arguments).map_err(Error::Configuration)?;
-        let secret = match command {
-            JwtCommand::Bootstrap { secret_file, .. } => secret_file.as_deref(),
-            JwtCommand::Initiate(_)
-            | JwtCommand::Promote(_)
-            | JwtCommand::Complete(_)
-            | JwtCommand::Cleanup(_)
-            | JwtCommand::Abort(_)
-            | JwtCommand::Resume(_)
-            | JwtCommand::Status(_)
-            | JwtCommand::Plan(_) => None,
-        };
-        let secret = secret.map(|path| credential_file("secret that is imported", path));
+        let secret = secret_file.map(|path| credential_file("secret that is imported", path));
         let secret = secret.transpose().map_err(Error::Configuration)?;
         logged_in(&file.vault, async |vault, made| {
             let (token, agents) = (made.token(), Agents::default());
@@ -59,13 +48,13 @@ pub(super) fn jwt(command: &JwtCommand, environment: &Environment) -> Exit {
                 }
                 Err(Halt::Failed(failure)) => Err(Error::Failed(failure)),
                 Err(Halt::Refused(refused)) => {
-                    let until = refused.until().map(|date| format!("\nhint: try at {date}"));
-                    print(&format!("{refused}{}", until.unwrap_or_default()));
+                    let hint = controller::advice(&refused);
+                    print(&format!("change the key set `{}`: {refused}\nhint: {hint}", set.name));
                     Ok(Exit::TryAgain)
                 }
                 Err(Halt::Trouble(trouble)) => {
                     let (text, hint) = controller::problem(&trouble);
-                    print(&format!("{text}\nhint: {hint}"));
+                    print(&format!("go on with the key set `{}`: {text}\nhint: {hint}", set.name));
                     Ok(Exit::Configuration)
                 }
             }
@@ -94,7 +83,7 @@ async fn answer(
         JwtCommand::Resume(_) => Ok(controller::status(&controller.resume().await?)),
         JwtCommand::Status(_) => {
             let seen = controller.look().await?;
-            let mut status = controller::status(&controller.sound(&seen)?);
+            let mut status = controller::status(controller.sound(&seen)?);
             status["waits_for"] = json!(controller::waits(&controller.plan(&seen)));
             Ok(status)
         }

@@ -10,15 +10,13 @@ mod policies;
 mod postgres;
 mod setting;
 
-use std::cell::RefCell;
 use std::path::Path;
 
 use crate::bootstrap::wanted::Wanted;
 use crate::config::environment::Environment;
 use crate::config::keys::{Keys, Otherwise, Takes, VAULT, key, keys};
-use crate::config::problem::Problems;
-use crate::config::raw::{Reading, Section};
-use crate::config::{ConfigError, overlay, resolve, tree_of, value};
+use crate::config::raw::Section;
+use crate::config::{ConfigError, of_vault, resolve, value};
 use crate::vault;
 
 #[rustfmt::skip]
@@ -48,19 +46,10 @@ pub struct Bootstrap {
 /// # Errors
 /// When the file cannot be read or is no YAML, else with everything that is wrong in it.
 pub fn load(path: &Path, environment: &Environment) -> Result<Bootstrap, ConfigError> {
-    let mut tree = tree_of(path)?;
-    let mut problems = Problems::default();
-    overlay::vault(&mut tree, environment, &mut problems);
-    let reading =
-        Reading { problems: RefCell::new(problems), environment, files: RefCell::default() };
-    let found = everything(&Section::open(&reading, "", Some(&tree), &TOP));
-    let (problems, mut warnings) = reading.problems.into_inner().finish();
+    let ((vault, wanted), mut warnings) = of_vault(path, environment, &TOP, everything)?;
     // A person's token is what a person sets up with.
     warnings.retain(|warning| !warning.starts_with("vault.auth:"));
-    match found {
-        Some((vault, wanted)) if problems.is_empty() => Ok(Bootstrap { vault, wanted, warnings }),
-        _ => Err(ConfigError::Invalid { path: path.to_owned(), problems }),
-    }
+    Ok(Bootstrap { vault, wanted, warnings })
 }
 
 fn everything(top: &Section<'_>) -> Option<(vault::Settings, Wanted)> {

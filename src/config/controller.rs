@@ -3,7 +3,6 @@
 //! Receives its path and the environment, gives which Vault and which key sets are meant, or
 //! everything that is wrong with the file.
 
-use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use jiff::tz::TimeZone;
 
 use crate::config::environment::Environment;
 use crate::config::keys::{Keys, Otherwise, Takes, VAULT, key, keys};
-use crate::config::problem::Problems;
-use crate::config::raw::{Reading, Section, shown};
-use crate::config::{ConfigError, overlay, resolve, tree_of, value};
+use crate::config::raw::{Section, shown};
+use crate::config::resolve::sources::{mount, path};
+use crate::config::{ConfigError, of_vault, resolve, value};
 use crate::controller::Keyset;
 use crate::jwt::Algorithm;
 use crate::keyset::Policy;
@@ -66,38 +65,28 @@ pub struct Controller {
 /// # Errors
 /// When the file cannot be read or is no YAML, else with everything that is wrong in it.
 pub fn load(path: &Path, environment: &Environment) -> Result<Controller, ConfigError> {
-    let mut tree = tree_of(path)?;
-    let mut problems = Problems::default();
-    overlay::vault(&mut tree, environment, &mut problems);
-    let reading =
-        Reading { problems: RefCell::new(problems), environment, files: RefCell::default() };
-    let top = Section::open(&reading, "", Some(&tree), &TOP);
-    let vault = resolve::vault::resolve(&top);
+    of_vault(path, environment, &TOP, everything).map(|(file, _)| file)
+}
+
+fn everything(top: &Section<'_>) -> Option<Controller> {
+    let vault = resolve::vault::resolve(top);
     top.require("keysets");
     let sets = top.names("keysets");
-    let found: Vec<_> = sets
-        .entries()
-        .filter_map(|(name, node)| {
-            if !value::is_name(name) {
-                let text = format!("cannot be a key set's name: `{}`", shown(name));
-                sets.problem(&shown(name), text, "lower case letters, digits, `_` and `-`");
-            }
-            keyset(name, &sets.below(name, node, &KEYSET))
-        })
-        .collect();
-    let (problems, _) = reading.problems.into_inner().finish();
-    match vault {
-        Some(vault) if problems.is_empty() => Ok(Controller { vault, keysets: found }),
-        _ => Err(ConfigError::Invalid { path: path.to_owned(), problems }),
-    }
+    let keysets = sets.entries().filter_map(|(name, node)| {
+        if !value::is_name(name) {
+            let text = format!("cannot be a key set's name: `{}`", shown(name));
+            sets.problem(&shown(name), text, "lower case letters, digits, `_` and `-`");
+        }
+        keyset(name, &sets.below(name, node, &KEYSET))
+    });
+    let keysets = keysets.collect();
+    Some(Controller { vault: vault?, keysets })
 }
 
 fn keyset(name: &str, section: &Section<'_>) -> Option<Keyset> {
     let words = Algorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm));
     let algorithm = section.choice("algorithm", &words, &[]).unwrap_or(Algorithm::EdDSA);
-    let mount = path(section, "mount").unwrap_or_else(|| "secret".to_owned());
-    section.require("path");
-    let path = path(section, "path");
+    let (mount, path) = (mount(section, "secret"), path(section, "path"));
     let days = |days: u64| Duration::from_secs(days * 86_400);
     let span = |key: &str, default: Duration| {
         section.duration(key, Duration::from_secs(1)).unwrap_or(default)
@@ -122,17 +111,8 @@ fn keyset(name: &str, section: &Section<'_>) -> Option<Keyset> {
         section.problem("min_age", "must not be longer than `rotate_at`", "make it shorter");
     }
     let schedule = schedule(&section.section("schedule", &SCHEDULE));
-    let place = KeysetPlace { mount, path: path? };
+    let place = KeysetPlace { mount: mount?, path: path? };
     Some(Keyset { name: name.to_owned(), place, algorithm, policy, schedule })
-}
-
-fn path(section: &Section<'_>, key: &str) -> Option<String> {
-    let text = section.text(key)?;
-    if !value::is_vault_path(&text) {
-        let hint = "parts with `/` between, none empty or `..`";
-        section.problem(key, "not a path in Vault", hint);
-    }
-    Some(text)
 }
 
 fn schedule(section: &Section<'_>) -> Schedule {

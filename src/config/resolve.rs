@@ -9,7 +9,7 @@ mod listen;
 mod notify;
 mod publish;
 mod secrets;
-mod sources;
+pub(super) mod sources;
 pub(super) mod vault;
 
 use std::cell::RefCell;

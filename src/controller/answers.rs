@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::date::Date;
-use crate::keyset::{Manifest, Missing, Phase};
+use crate::keyset::{Manifest, Missing, Phase, Refused};
 use crate::rotation::{Plan, Trouble};
 
 /// Behind `initiate`.
@@ -69,6 +69,25 @@ pub fn waits(plan: &Plan) -> Vec<String> {
         format!("the key of version {version} is named and not there: restore it, or rotate")
     });
     plan.waits.iter().map(Missing::to_string).chain(lost).collect()
+}
+
+/// What to do where a transition was refused.
+pub fn advice(refused: &Refused) -> String {
+    let room = refused.blocked_by().iter().any(|missing| matches!(missing, Missing::Room(_)));
+    let promotion = refused.blocked_by().contains(&Missing::Promotion);
+    match (refused, refused.until()) {
+        (Refused::Open(_), _) => {
+            "`leasehold jwt complete` ends it, `leasehold jwt abort` gives it up".to_owned()
+        }
+        (Refused::NotOpen, _) => "`leasehold jwt initiate` begins one".to_owned(),
+        (Refused::Outdated, _) => "try again".to_owned(),
+        (Refused::Blocked(_), _) if room => {
+            "`leasehold jwt cleanup` takes away those whose tokens have run out".to_owned()
+        }
+        (Refused::Blocked(_), _) if promotion => "`leasehold jwt promote` has it sign".to_owned(),
+        (Refused::Blocked(_), Some(date)) => format!("try at {date}"),
+        (Refused::Blocked(_), None) => "see to the agents that it names".to_owned(),
+    }
 }
 
 /// Why nothing is done, and what to do about it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::controller::{Controller, Halt, Seen};
 use crate::error::{Class, Failure};
 use crate::jwt::{Key, Material, Status, generate};
-use crate::keyset::{Manifest, NewKey, Trigger};
+use crate::keyset::{Manifest, NewKey};
 use crate::rotation::{Found, Trouble};
 use crate::secret::Secret;
 
@@ -18,7 +18,7 @@ impl Controller<'_> {
     pub async fn bootstrap(&self, secret: Option<Secret>) -> Result<Manifest, Halt> {
         match self.look().await?.found {
             Found::Absent => {}
-            Found::Deleted => return Err(Halt::Trouble(Trouble::Deleted)),
+            Found::Deleted => return Err(Trouble::Deleted.into()),
             Found::There(..) => return Err(self.there_is_one().into()),
         }
         let algorithm = self.set.algorithm;
@@ -47,13 +47,9 @@ impl Controller<'_> {
     }
 
     /// Begins a rotation; none where somebody else was first with another change.
-    pub(super) async fn initiate_on(
-        &self,
-        seen: &Seen,
-        by: Trigger,
-    ) -> Result<Option<Manifest>, Halt> {
+    pub(super) async fn initiate_on(&self, seen: &Seen) -> Result<Option<Manifest>, Halt> {
         let manifest = self.sound(seen)?;
-        manifest.may_initiate(self.who(by))?;
+        manifest.may_initiate(self.who())?;
         let version = manifest.next_version;
         let key = generate::key(manifest.algorithm)?;
         let Some(stored) = self.store(version, key, Status::Rotating).await? else {
@@ -61,7 +57,7 @@ impl Controller<'_> {
             self.write_manifest(&manifest.skip(version)).await?;
             return Ok(None);
         };
-        let done = manifest.initiate(named(version, &stored), self.who(by))?;
+        let done = manifest.initiate(named(version, &stored), self.who())?;
         Ok(self.write(&done).await?.then_some(done.manifest))
     }
 
@@ -72,8 +68,8 @@ impl Controller<'_> {
         let created = self.now().latest();
         let material = Material {
             version,
-            created_at: created.timestamp(),
-            expires_at: (created + self.set.policy.lifetime).timestamp(),
+            created_at: created,
+            expires_at: created + self.set.policy.lifetime,
             status,
             key,
         };

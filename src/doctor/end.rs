@@ -13,8 +13,7 @@ use crate::doctor::{Report, name, vault};
 use crate::error::{Class, Failure};
 use crate::logs::visible;
 use crate::secret::Secret;
-use crate::timeline::Error;
-use crate::timeline::go_on;
+use crate::timeline::{Error, go_on};
 use crate::vault::{LeaseTimes, Vault};
 
 /// How often a lease that should have ended is looked up, a second apart.

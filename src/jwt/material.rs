@@ -3,11 +3,11 @@
 //! Receives the document's JSON, gives the key and its dates, and the other way round. Never the
 //! place to look up what a key does at present: its status there is that of the day it was written.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use crate::date::Date;
 use crate::jwt::key::PrivateJwk;
 use crate::jwt::{Algorithm, Key, Unusable};
 use crate::secret::Secret;
@@ -42,9 +42,9 @@ pub struct Material {
     /// Which of the set's keys.
     pub version: u64,
     /// When it was made.
-    pub created_at: Timestamp,
+    pub created_at: Date,
     /// When it is to be out of use.
-    pub expires_at: Timestamp,
+    pub expires_at: Date,
     /// What it was made for.
     pub status: Status,
     /// The key.
@@ -67,20 +67,18 @@ impl Serialize for Material {
             #[serde(skip_serializing_if = "Option::is_none")]
             private_jwk: Option<PrivateJwk<'a>>,
             version: u64,
-            created_at: String,
-            expires_at: String,
+            created_at: Date,
+            expires_at: Date,
             status: Status,
             kid: &'a str,
             alg: Algorithm,
         }
-        // As `toISOString` of JavaScript.
-        let date = |date: Timestamp| format!("{date:.3}");
         let written = Written {
             secret: self.key.secret().map(Secret::expose),
             private_jwk: self.key.private_jwk(),
             version: self.version,
-            created_at: date(self.created_at),
-            expires_at: date(self.expires_at),
+            created_at: self.created_at,
+            expires_at: self.expires_at,
             status: self.status,
             kid: self.key.kid(),
             alg: self.key.algorithm(),
@@ -95,8 +93,8 @@ struct Document {
     secret: Option<Zeroizing<String>>,
     private_jwk: Option<Box<RawValue>>,
     version: u64,
-    created_at: String,
-    expires_at: String,
+    created_at: Date,
+    expires_at: Date,
     status: Status,
     kid: String,
     alg: Algorithm,
@@ -119,7 +117,6 @@ impl TryFrom<Document> for Material {
         if (key.kid(), key.algorithm()) != (kid.as_str(), alg) {
             return Err(Unusable);
         }
-        let (created_at, expires_at) = (created_at.parse()?, expires_at.parse()?);
         Ok(Self { version, created_at, expires_at, status, key })
     }
 }

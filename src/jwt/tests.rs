@@ -5,6 +5,7 @@ use jsonwebtoken::Header;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::date::Date;
 use crate::secret::Secret;
 
 /// RFC 8037, A.1: d and x.
@@ -159,7 +160,7 @@ fn a_secret_signs_as_it_does_for_applications() {
 #[test]
 fn a_new_key_is_stored_and_read_again_and_signs() {
     for algorithm in Algorithm::ALL {
-        let date = |text: &str| -> jiff::Timestamp { text.parse().unwrap() };
+        let date = |text: &str| -> Date { text.parse().unwrap() };
         let material = Material {
             version: 2,
             created_at: date("2026-01-01T00:00:00Z"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::date::Now;
+use crate::date::{Date, Now};
 use crate::keyset::{AgentId, Agents, Manifest, Missing, Phase, Policy, Rotation, Trigger};
 
 /// How many keys may be shown to who verifies: the one that signs, one before and one after it.
@@ -11,6 +11,14 @@ const AT_MOST: usize = 3;
 /// How long a writing may take until all who use the set have it.
 pub(super) fn propagation(policy: &Policy, agents: &Agents) -> Duration {
     policy.min_propagation.max(agents.slowest())
+}
+
+/// What a writing of `date` waits for until all who use the set have it and are known.
+fn everywhere(date: Date, policy: &Policy, agents: &Agents, now: Now) -> Vec<Missing> {
+    let everywhere = Missing::Propagation(date + propagation(policy, agents));
+    let all = [Some(everywhere), agents.settled().map(Missing::Settled)];
+    let ahead = |missing: &Missing| missing.until().is_some_and(|date| !now.is_past(date));
+    all.into_iter().flatten().filter(ahead).collect()
 }
 
 pub(super) fn initiate(
@@ -44,12 +52,7 @@ pub(super) fn promote(
     now: Now,
 ) -> Result<Vec<AgentId>, Vec<Missing>> {
     let (began, serial) = open.initiated;
-    let mut missing = Vec::new();
-    let everywhere = began + propagation(policy, agents);
-    if !now.is_past(everywhere) {
-        missing.push(Missing::Propagation(everywhere));
-    }
-    missing.extend(agents.settled().filter(|date| !now.is_past(*date)).map(Missing::Settled));
+    let mut missing = everywhere(began, policy, agents, now);
     if agents.known.len() < policy.min_expected {
         missing.push(Missing::Agents(agents.known.len(), policy.min_expected));
     }
@@ -87,12 +90,7 @@ pub(super) fn complete(
     now: Now,
 ) -> Vec<Missing> {
     let Some((promoted, serial)) = open.promoted else { return vec![Missing::Promotion] };
-    let mut missing = Vec::new();
-    let everywhere = promoted + propagation(policy, agents);
-    if !now.is_past(everywhere) {
-        missing.push(Missing::Propagation(everywhere));
-    }
-    missing.extend(agents.settled().filter(|date| !now.is_past(*date)).map(Missing::Settled));
+    let mut missing = everywhere(promoted, policy, agents, now);
     let grace = open.initiated.0 + policy.grace;
     if by == Trigger::Schedule && !now.is_past(grace) {
         missing.push(Missing::Grace(grace));

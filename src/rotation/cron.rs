@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn date(text: &str) -> Date {
-        text.parse::<jiff::Timestamp>().unwrap().into()
+        text.parse().unwrap()
     }
 
     #[test]

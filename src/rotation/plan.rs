@@ -158,7 +158,10 @@ pub fn plan(view: &View<'_>, policy: &Policy, schedule: &Schedule, now: Now) -> 
 }
 
 /// The manifest, if it can be built upon.
-fn sound<'a>(view: &View<'a>, policy: &Policy, now: Now) -> Result<&'a Manifest, Trouble> {
+///
+/// # Errors
+/// Why a person has to look first.
+pub fn sound<'a>(view: &View<'a>, policy: &Policy, now: Now) -> Result<&'a Manifest, Trouble> {
     let (serial, manifest) = match view.found {
         Found::Absent => return Err(Trouble::Absent),
         Found::Deleted => return Err(Trouble::Deleted),

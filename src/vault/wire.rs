@@ -97,7 +97,7 @@ impl Wire {
 
     /// The present by our clock and by that of Vault, as the last answer told it, to the second.
     pub(super) fn present(&self) -> Now {
-        let own = i64::try_from(self.wall().as_millis()).map_or(i64::MAX, |millis| millis);
+        let own = i64::try_from(self.wall().as_millis()).unwrap_or(i64::MAX);
         let own = Date::from_millis(own);
         match self.ahead.load(Ordering::Relaxed) {
             UNHEARD => Now::of(own, own),

@@ -182,11 +182,12 @@ fn read(section: &Section<'_>) -> (Had, Option<Source>) {
 }
 
 /// The mount at `mount`, `default` where there is none.
-pub(super) fn mount(section: &Section<'_>, default: &str) -> Option<String> {
+pub(in crate::config) fn mount(section: &Section<'_>, default: &str) -> Option<String> {
     if section.has("mount") { path(section, "mount") } else { Some(default.to_owned()) }
 }
 
-fn path(section: &Section<'_>, key: &str) -> Option<String> {
+/// The path in Vault that must be at `key`.
+pub(in crate::config) fn path(section: &Section<'_>, key: &str) -> Option<String> {
     let text = section.required_text(key)?;
     let path = text.trim_end_matches('/');
     if !value::is_vault_path(path) {

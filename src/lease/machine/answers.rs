@@ -123,6 +123,8 @@ impl Lease {
                     self.ends(found - Duration::from_secs(1));
                 }
             }
+            // It was asked before the evidence: what is left is not the grace, whatever it is.
+            Goal::Drain { sent: false, .. } if !doubted => {}
             Goal::Drain { deadline, sent: shortened, checked, .. } => {
                 let late = found > *deadline + TOLERANCE;
                 // After a restart nobody knows whether the shortening was sent: ask for what is
